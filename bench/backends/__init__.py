@@ -1,0 +1,121 @@
+"""The import-free registry of backends: what each can do, what it needs, and how to install it."""
+
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import cast
+
+from msgspec import Struct
+
+from bench.errors import BenchError
+from bench.program import BackendModule
+
+MODES = ("eager", "graph", "compiled")
+PHASES = ("train", "infer")
+MEASURES = ("throughput", "latency")
+PRECISIONS = ("fp32", "fp64")
+LAYOUTS = ("nchw", "nhwc")
+DEVICES = ("cpu", "gpu")
+
+
+class Backend(Struct, frozen=True):
+    """One row of the registry. `modes` and `layouts` begin with the headline; `lacks` says why another mode is absent."""
+
+    name: str
+    modes: tuple[str, ...]
+    layouts: tuple[str, ...]
+    packages: tuple[str, ...]
+    distributions: tuple[str, ...]
+    extra: str
+    lacks: dict[str, str] = {}
+    devices: tuple[str, ...] = DEVICES
+
+    def missing(self) -> str:
+        """Why the backend cannot run here and the command that installs it; empty if its packages are found."""
+        absent = [package for package in self.packages if find_spec(package) is None]
+        if not absent:
+            return ""
+        return f"{' and '.join(absent)} not installed: pip install 'stepwatch[{self.extra}]'"
+
+    def versions(self) -> dict[str, str]:
+        """Distribution name to installed version."""
+        return {name: v for name in self.distributions if (v := _version(name)) is not None}
+
+    def module(self) -> BackendModule:
+        """The adapter. It imports its framework only when told to."""
+        return cast(BackendModule, import_module(f"bench.backends.{self.name}"))
+
+    def why_not(self, *, mode: str, layout: str, device: str) -> str:
+        """Why this combination does not exist in the backend, as far as that is known without importing it."""
+        if mode not in self.modes:
+            return self.lacks.get(mode, f"{self.name} has no mode {mode}")
+        if layout not in (*self.layouts, "flat"):
+            return self.lacks.get(layout, f"{self.name} has no layout {layout}")
+        if device not in self.devices:
+            return self.lacks.get(device, f"{self.name} has no device {device}")
+        return ""
+
+
+REGISTRY = {
+    backend.name: backend
+    for backend in (
+        Backend(
+            "torch",
+            modes=("eager", "compiled"),
+            layouts=("nchw", "nhwc"),
+            packages=("torch",),
+            distributions=("torch",),
+            extra="torch",
+            lacks={"graph": "torch has no graph mode of its own; torch.compile is the mode 'compiled'"},
+        ),
+        Backend(
+            "tensorflow",
+            modes=("graph", "eager", "compiled"),
+            layouts=("nhwc", "nchw"),
+            packages=("tensorflow",),
+            distributions=("tensorflow", "tensorflow-cpu"),
+            extra="tensorflow",
+        ),
+        Backend(
+            "jax",
+            modes=("compiled",),
+            layouts=("nhwc",),
+            packages=("jax", "flax", "optax"),
+            distributions=("jax", "jaxlib", "flax", "optax"),
+            extra="jax",
+            lacks={
+                "eager": "JAX without jit dispatches one primitive at a time, which is for debugging, not for use",
+                "graph": "JAX has one way to run a traced program: jit, the mode 'compiled'",
+                "nchw": "flax.nnx.Conv is channels-last only",
+            },
+        ),
+        Backend(
+            "null",
+            modes=("eager",),
+            layouts=("nhwc",),
+            packages=(),
+            distributions=(),
+            extra="",
+            lacks={
+                "graph": "the null backend computes nothing: one mode is enough",
+                "compiled": "the null backend computes nothing: one mode is enough",
+                "nchw": "the null backend computes nothing: one layout is enough",
+                "gpu": "the null backend computes nothing, on no device",
+            },
+            devices=("cpu",),
+        ),
+    )
+}
+
+
+def get(name: str) -> Backend:
+    """The registry's row; a `BenchError` with the list of known ones otherwise."""
+    if name not in REGISTRY:
+        raise BenchError(f"no backend '{name}'; there are {', '.join(sorted(REGISTRY))}")
+    return REGISTRY[name]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

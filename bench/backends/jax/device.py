@@ -1,0 +1,27 @@
+"""What the process is told before and after JAX is imported: threads, caches, memory, strict arithmetic."""
+
+import os
+
+from bench.program import Facts, Settings
+
+
+def before_import(settings: Settings) -> None:
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # take memory as it is used, so that a peak means something
+    os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    # XLA has no setting for the size of its CPU pool: it counts the cores this process may use when it starts.
+    allowed = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, allowed[: settings.threads])
+    # A GPU run keeps the CPU backend too: the fp64 proof runs there.
+    os.environ["JAX_PLATFORMS"] = "cpu" if settings.device == "cpu" else "cuda,cpu"
+
+
+def after_import(settings: Settings) -> Facts:
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")  # no TF32 and no bf16 in fp32 products
+    if settings.cache:
+        jax.config.update("jax_compilation_cache_dir", os.path.join(settings.cache, "jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # its default keeps only slow ones
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    device = jax.devices("gpu" if settings.device == "gpu" else "cpu")[0]
+    return Facts(threads=len(os.sched_getaffinity(0)), device_name="cpu" if device.platform == "cpu" else device.device_kind)

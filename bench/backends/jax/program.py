@@ -1,0 +1,114 @@
+"""The workload as a careful JAX user would run it: one jitted step on a flat dict of arrays, its buffers donated."""
+
+from collections import deque
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from bench.axes import Array
+from bench.backends.jax.layers import modules
+from bench.backends.jax.optimiser import optimiser
+from bench.program import Settings
+from bench.workload import Workload
+
+DTYPES = {"fp32": jnp.float32, "fp64": jnp.float64}
+Batch = tuple[Any, Any]
+
+
+class JaxProgram:
+    """See `bench.program.Program`."""
+
+    def __init__(self, workload: Workload, settings: Settings) -> None:
+        # A switch of the whole process: one program at a time is alive.
+        jax.config.update("jax_enable_x64", settings.precision == "fp64")
+        self.workload, self.settings = workload, settings
+        self.device = jax.devices("gpu" if settings.device == "gpu" else "cpu")[0]
+        self.dtype = DTYPES[settings.precision]
+        with jax.default_device(self.device):
+            model, self.paths = modules(workload, self.dtype)
+            self.graph, _, self.rest = nnx.split(model, nnx.Param, ...)
+            weights = workload.weights(settings.seed)
+            # Flax's State would be flattened in Python at every call; a plain dict is flattened in C.
+            self.parameters = {path: jnp.asarray(weights[path], self.dtype) for path in self.paths}
+            self.optimiser = optimiser(workload.optimiser)
+            self.moments = self.optimiser.init(self.parameters)
+            # Dropout's key is folded with this count inside the step, so that no call needs a new argument.
+            self.count = jnp.zeros((), jnp.uint32)
+            self.key = jax.random.key(settings.seed)
+        self._traced = 0
+        self._losses: deque[Any] = deque(maxlen=32)
+        self._pending: list[Any] = []
+        self._train = jax.jit(self._step, donate_argnums=(0, 1, 2))
+        self._infer = jax.jit(self._logits)
+
+    def _model(self, parameters: dict[str, Any]) -> Any:
+        flat = {self.paths[path]: nnx.Param(array) for path, array in parameters.items()}
+        return nnx.merge(self.graph, nnx.State.from_flat_path(flat), self.rest)
+
+    def _loss(self, parameters: dict[str, Any], count: Any, x: Any, y: Any) -> Any:
+        model = self._model(parameters)
+        model.train()
+        logits = model(x, rngs=nnx.Rngs(dropout=jax.random.fold_in(self.key, count)))
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    def _step(self, parameters: Any, moments: Any, count: Any, x: Any, y: Any) -> Any:
+        self._traced += 1  # this body runs once a trace, and never when the compiled step runs
+        loss, gradients = jax.value_and_grad(self._loss)(parameters, count, x, y)
+        updates, moments = self.optimiser.update(gradients, moments, parameters)
+        return optax.apply_updates(parameters, updates), moments, count + jnp.uint32(1), loss
+
+    def _logits(self, parameters: Any, x: Any) -> Any:
+        self._traced += 1
+        model = self._model(parameters)
+        model.eval()
+        return model(x)
+
+    def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
+        images = np.asarray(x, np.float64) if self.settings.precision == "fp64" else x
+        return jax.device_put(images, self.device), jax.device_put(y, self.device)
+
+    def train(self, batch: Batch) -> None:
+        self.parameters, self.moments, self.count, loss = self._train(
+            self.parameters, self.moments, self.count, *batch
+        )
+        self._losses.append(loss)
+
+    def infer(self, batch: Batch) -> Any:
+        logits = self._infer(self.parameters, batch[0])
+        # Independent calls may finish out of order, so the fence has to wait for each of them.
+        self._pending.append(logits)
+        return logits
+
+    def fence(self) -> None:
+        # The whole tree: blocking on the loss alone would leave parameters in flight.
+        jax.block_until_ready((self.parameters, self.moments, self.count, list(self._losses), self._pending))
+        self._pending.clear()
+
+    def compilations(self) -> int:
+        return self._traced
+
+    def peak_bytes(self) -> int | None:
+        if self.settings.device == "cpu":
+            return None
+        return int(self.device.memory_stats()["peak_bytes_in_use"])
+
+    def logits(self, x: np.ndarray) -> Array:
+        logits = self.infer(self.put(x, np.zeros(len(x), np.int32)))
+        self.fence()
+        return np.array(logits, np.float64)
+
+    def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
+        gradients = jax.jit(jax.grad(self._loss))(self.parameters, self.count, *self.put(x, y))
+        return {path: np.array(array, np.float64) for path, array in gradients.items()}
+
+    def weights(self) -> dict[str, Array]:
+        return {path: np.array(array, np.float64) for path, array in self.parameters.items()}
+
+    def losses(self) -> Array:
+        values = np.array([float(loss) for loss in self._losses], np.float64)
+        self._losses.clear()
+        return values

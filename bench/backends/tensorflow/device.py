@@ -1,0 +1,34 @@
+"""What the process is told before and after TensorFlow is imported: threads, caches, memory, strict arithmetic."""
+
+import os
+
+from bench.program import Facts, Settings
+
+
+def before_import(settings: Settings) -> None:
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # take memory as it is used, so that a peak means something
+    os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    if settings.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if settings.cache:
+        folder = os.path.join(settings.cache, "xla")
+        os.makedirs(folder, exist_ok=True)
+        # XLA through TensorFlow keeps compiled code only for GPUs; on a CPU the flag is read and nothing is stored.
+        os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}"
+
+
+def after_import(settings: Settings) -> Facts:
+    import tensorflow as tf
+
+    # TensorFlow sizes its pools from the host and does not read OMP_NUM_THREADS for them. It flushes denormals in
+    # its own threads and offers no switch.
+    tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # its default is True
+    tf.config.set_soft_device_placement(False)  # an operation that the device lacks is an error, not a detour
+    device_name = "cpu"
+    if settings.device == "gpu":
+        gpu = tf.config.list_physical_devices("GPU")[0]
+        tf.config.experimental.set_memory_growth(gpu, True)
+        device_name = tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+    return Facts(threads=tf.config.threading.get_intra_op_parallelism_threads(), device_name=device_name)

@@ -1,0 +1,27 @@
+"""What the process is told before and after torch is imported: threads, caches, strict arithmetic, denormals."""
+
+import os
+
+from bench.program import Facts, Settings
+
+
+def before_import(settings: Settings) -> None:
+    # OpenMP and MKL read these once, when their libraries are loaded.
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.threads)
+    if settings.cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(settings.cache, "inductor")
+        os.environ["TRITON_CACHE_DIR"] = os.path.join(settings.cache, "triton")
+
+
+def after_import(settings: Settings) -> Facts:
+    import torch
+
+    # Flushing is a register of each thread, inherited when a thread starts: set it before any pool does.
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(settings.threads)
+    torch.set_float32_matmul_precision("highest")  # no TF32 and no bf16 in fp32 matrix products
+    torch.backends.cudnn.allow_tf32 = False  # torch's default is True for convolutions
+    torch.backends.cudnn.benchmark = True  # shapes are fixed here; TensorFlow and XLA search too
+    torch.use_deterministic_algorithms(False)
+    device_name = torch.cuda.get_device_name(0) if settings.device == "gpu" else "cpu"
+    return Facts(threads=torch.get_num_threads(), device_name=device_name, driver=torch.version.cuda or "")

@@ -1,0 +1,136 @@
+"""The workload as a careful PyTorch user would run it."""
+
+import os
+import shutil
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+import torch._dynamo
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.axes import Array
+from bench.backends.torch.layers import modules
+from bench.backends.torch.optimiser import optimiser
+from bench.errors import Unsupported
+from bench.program import Settings
+from bench.workload import Workload
+
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+Batch = tuple[Tensor, Tensor]
+
+
+class TorchProgram:
+    """See `bench.program.Program`."""
+
+    def __init__(self, workload: Workload, settings: Settings) -> None:
+        self.workload, self.settings = workload, settings
+        self.device = torch.device("cuda:0" if settings.device == "gpu" else "cpu")
+        torch.manual_seed(settings.seed)
+        model, self.names = modules(workload, settings.layout)
+        model = model.to(self.device, DTYPES[settings.precision])
+        if settings.layout == "nhwc":
+            # torch's stubs know only the overloads without memory_format.
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: nn.Sequential = model
+        self._load(workload.weights(settings.seed))
+        # Fused wins on a GPU; on a CPU torch's plain loop over the parameters costs the least for so few of them.
+        self.optimiser = optimiser(workload.optimiser, model.parameters(), fused=settings.device == "gpu")
+        self._losses: deque[Tensor] = deque(maxlen=32)
+        self._loss, self._forward = self._functions()
+        if settings.device == "gpu":
+            torch.cuda.reset_peak_memory_stats()
+
+    def _functions(self) -> tuple[Any, Any]:
+        def loss(x: Tensor, y: Tensor) -> Tensor:
+            return functional.cross_entropy(self.model(x), y)
+
+        if self.settings.mode == "eager":
+            return loss, self.model
+        if self.settings.device == "cpu" and not _compiler():
+            raise Unsupported("torch.compile on a CPU wants a C++ compiler, found none: install g++ or set CXX")
+        # Programs share their code objects, and Dynamo gives up after eight versions of one: each starts afresh.
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        options = {"fullgraph": True, "dynamic": False}
+        return torch.compile(loss, **options), torch.compile(self.model, **options)  # type: ignore[call-overload]
+
+    def _load(self, weights: dict[str, Array]) -> None:
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for path, (name, placement) in self.names.items():
+                parameters[name].copy_(torch.from_numpy(placement.to_framework(weights[path])))
+
+    def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
+        images = torch.from_numpy(x)
+        if self.workload.has_layout():
+            images = images.permute(0, 3, 1, 2)  # a view; channels-last memory is what NHWC means to torch
+            last = self.settings.layout == "nhwc"
+            images = images.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+        return images.to(self.device, DTYPES[self.settings.precision]), torch.from_numpy(y).to(self.device, torch.int64)
+
+    def train(self, batch: Batch) -> None:
+        if not self.model.training:
+            self.model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self._loss(*batch)
+        loss.backward()
+        self.optimiser.step()
+        self._losses.append(loss.detach())
+
+    def infer(self, batch: Batch) -> Tensor:
+        if self.model.training:
+            self.model.eval()
+        with torch.inference_mode():
+            logits: Tensor = self._forward(batch[0])
+        return logits
+
+    def fence(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        # On a CPU every torch call returns when its work is done.
+
+    def compilations(self) -> int:
+        if self.settings.mode == "eager":
+            return 0
+        return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+    def peak_bytes(self) -> int | None:
+        return torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
+
+    def logits(self, x: np.ndarray) -> Array:
+        return _array(self.infer(self.put(x, np.zeros(len(x), np.int32))))
+
+    def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
+        self.model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._loss(*self.put(x, y)).backward()
+        parameters = dict(self.model.named_parameters())
+        gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+        return self._ours(gradients)
+
+    def weights(self) -> dict[str, Array]:
+        return self._ours(dict(self.model.named_parameters()))
+
+    def _ours(self, tensors: dict[str, Any]) -> dict[str, Array]:
+        shapes = self.workload.parameters()
+        return {
+            path: placement.from_framework(_array(tensors[name]), shapes[path])
+            for path, (name, placement) in self.names.items()
+        }
+
+    def losses(self) -> Array:
+        values = np.array([float(loss) for loss in self._losses], np.float64)
+        self._losses.clear()
+        return values
+
+
+def _array(tensor: Tensor) -> Array:
+    return np.array(tensor.detach().cpu().numpy(), np.float64)
+
+
+def _compiler() -> str | None:
+    wanted = os.environ.get("CXX")
+    return shutil.which(wanted) if wanted else shutil.which("g++") or shutil.which("clang++")

@@ -1,0 +1,83 @@
+"""The contract between a backend and everything else: how it is set up, and what a program must offer.
+
+Plain data and a protocol. The timed region touches only `put`, `train`, `infer` and `fence`.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+from msgspec import Struct
+
+from bench.axes import Array
+from bench.workload import Workload
+
+
+class Settings(Struct, frozen=True):
+    """Everything that a backend is told explicitly, so that no framework's default decides.
+
+    `layout` is `nchw`, `nhwc`, or `flat` for a model without images; `threads` is a count; `cache` is the run's own
+    folder for compiled code, empty for none; `seed` drives initial weights and dropout.
+    """
+
+    mode: str
+    precision: str
+    layout: str
+    device: str
+    threads: int
+    cache: str = ""
+    seed: int = 1
+
+
+class Facts(Struct, frozen=True):
+    """What the process says of itself after the import: read back from the framework, not from the settings."""
+
+    threads: int
+    device_name: str
+    driver: str = ""
+
+
+class Program(Protocol):
+    """One model on one device. `x` is float32 `(n, *input)`, `y` int32 `(n,)`, both NumPy, channels-last."""
+
+    def put(self, x: np.ndarray, y: np.ndarray) -> Any:
+        """A batch resident on the device, in the program's own layout and precision."""
+
+    def train(self, batch: Any) -> None:
+        """One optimiser step: forward, loss, backward, update. May return before the device is done."""
+
+    def infer(self, batch: Any) -> None:
+        """One forward pass to logits. May return before the device is done."""
+
+    def fence(self) -> None:
+        """Returns when every effect of every earlier call is complete on the device."""
+
+    def compilations(self) -> int:
+        """Traces and compilations so far; must not grow inside a timed burst."""
+
+    def peak_bytes(self) -> int | None:
+        """The device allocator's peak since the program was built, or None where the host's memory is the device's."""
+
+    def logits(self, x: np.ndarray) -> Array:
+        """What `infer` computes: `(n, classes)`. Never timed."""
+
+    def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
+        """Gradient of the mean loss by parameter path, in our axes, at the present weights. Never timed."""
+
+    def weights(self) -> dict[str, Array]:
+        """The present weights by parameter path, in our axes. Never timed."""
+
+    def losses(self) -> Array:
+        """The losses of the `train` calls since the last `losses()`, oldest first, at most 32. Never timed."""
+
+
+class BackendModule(Protocol):
+    """What `bench.backends.<name>` offers; importing it imports no framework, `before_import` comes first."""
+
+    def before_import(self, settings: Settings) -> None:
+        """Environment variables and affinity that a framework reads only while it is imported."""
+
+    def after_import(self, settings: Settings) -> Facts:
+        """Imports the framework, makes every setting of the process explicit, and reads it back."""
+
+    def build(self, workload: Workload, settings: Settings) -> Program:
+        """A program with the workload's initial weights. `Unsupported` where the combination does not exist."""
