@@ -57,6 +57,9 @@ class Program(Protocol):
     def peak_bytes(self) -> int | None:
         """The device allocator's peak since the program was built, or None where the host's memory is the device's."""
 
+    def describe(self) -> str:
+        """The native module as its own framework prints it."""
+
     def logits(self, x: np.ndarray) -> Array:
         """What `infer` computes: `(n, classes)`. Never timed."""
 

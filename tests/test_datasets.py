@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,6 +140,7 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {  # suffix, dam
     "a web page": ("", lambda data: b"<!doctype html>" + data, "is not an IDX file"),
     "gz truncated": (".gz", lambda data: PACKED[:-100], "ended before the end-of-stream marker"),
     "gz altered": (".gz", lambda data: flipped(PACKED, len(PACKED) // 2), "cannot be read"),
+    "gz nonsense": (".gz", lambda data: PACKED[:10] + b"\xff" * 100, "invalid block type"),
     "gz checksum": (".gz", lambda data: flipped(PACKED, len(PACKED) - 6), "CRC check failed"),
     "gz empty": (".gz", lambda data: b"", "is truncated: 0 bytes of content"),
     "gz not gzip": (".gz", lambda data: data, "Not a gzipped file"),
@@ -158,6 +160,18 @@ def test_damaged_file_is_named(places: dict[str, Path], damage: str) -> None:
     for message in (error_of(datasets.verify, source), error_of(datasets.load, source, "test")):
         assert words in message and str(bad) in message and "`stepwatch data fetch mnist`" in message
     datasets.load(source, "train")  # the other split is sound
+
+
+def test_a_file_that_decompresses_to_far_too_much_is_not_read_whole(places: dict[str, Path]) -> None:
+    folder = put(places["cache"] / "mnist", TINY["mnist"], compress=True)
+    (folder / f"{TRAIN_IMAGES}.gz").write_bytes(gzip.compress(b"\0\0\x08" + bytes(1 << 24)))
+    tracemalloc.start()
+    try:
+        message = error_of(datasets.verify, datasets.locate("mnist"))
+        assert "is too long" in message
+        assert tracemalloc.get_traced_memory()[1] < 1 << 23
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("file", TINY["mnist"])

@@ -96,6 +96,9 @@ class JaxProgram:
             return None
         return int(self.device.memory_stats()["peak_bytes_in_use"])
 
+    def describe(self) -> str:
+        return str(self._model(self.parameters))
+
     def logits(self, x: np.ndarray) -> Array:
         logits = self.infer(self.put(x, np.zeros(len(x), np.int32)))
         self.fence()

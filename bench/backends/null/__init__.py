@@ -45,6 +45,9 @@ class NullProgram:
     def peak_bytes(self) -> int | None:
         return None
 
+    def describe(self) -> str:
+        return "nothing: every call returns at once"
+
     def logits(self, x: np.ndarray) -> Array:
         raise NotImplementedError("the null backend computes no logits")
 

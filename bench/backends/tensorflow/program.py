@@ -88,6 +88,13 @@ class TensorFlowProgram:
             return None
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
 
+    def describe(self) -> str:
+        """The operations of the traced forward pass, with their shapes, for one sample."""
+        shape = (1, *self.workload.input) if self.settings.layout != "nchw" else (1, *np.roll(self.workload.input, 1))
+        graph = tf.function(self._logits, autograph=False).get_concrete_function(tf.TensorSpec(shape, self.dtype)).graph
+        lines = [f"{op.type:<12} {op.outputs[0].shape}" for op in graph.get_operations() if op.outputs]
+        return "\n".join(line for line in lines if not line.startswith(("Const", "Placeholder")))
+
     def logits(self, x: np.ndarray) -> Array:
         return np.array(self.infer(self.put(x, np.zeros(len(x), np.int32))).numpy(), np.float64)
 

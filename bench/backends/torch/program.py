@@ -100,6 +100,9 @@ class TorchProgram:
     def peak_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
 
+    def describe(self) -> str:
+        return repr(self.model)
+
     def logits(self, x: np.ndarray) -> Array:
         return _array(self.infer(self.put(x, np.zeros(len(x), np.int32))))
 

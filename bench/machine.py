@@ -1,0 +1,115 @@
+"""The machine: what, if it differs, makes two results incomparable. No host name, no user name."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import msgspec
+import psutil
+from msgspec import Struct
+
+
+class Gpu(Struct, frozen=True):
+    name: str
+    memory_mib: int
+    driver: str
+
+
+class Machine(Struct, frozen=True):
+    """`cores` are those this process may use: the smaller of its affinity and its cgroup's quota, at least 1."""
+
+    cpu: str
+    cores: int
+    cores_present: int
+    memory_gib: float
+    gpus: tuple[Gpu, ...]
+    system: str
+    kernel: str
+    python: str
+    instance: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
+
+
+def read() -> Machine:
+    return Machine(
+        cpu=_cpu(),
+        cores=usable_cores(),
+        cores_present=os.cpu_count() or 1,
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        gpus=gpus(),
+        system=_system(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        instance=_text(Path("/sys/class/dmi/id/product_name")),
+    )
+
+
+def usable_cores() -> int:
+    """Whole cores this process may use at once: affinity and cgroup quota respected."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return max(1, min(allowed, int(quota)) if quota else allowed)
+
+
+def _quota() -> float | None:
+    """Cores by cgroup v2's `cpu.max` or v1's `cpu.cfs_quota_us`, the tightest up the tree; None without a limit."""
+    limits = []
+    own = [line.split(":", 2) for line in _text(Path("/proc/self/cgroup")).splitlines()]
+    for _, controllers, path in (entry for entry in own if len(entry) == 3):
+        relative = path.strip("/")
+        if not controllers:
+            folder = Path("/sys/fs/cgroup") / relative
+            for level in (folder, *folder.parents):
+                words = _text(level / "cpu.max").split()
+                if len(words) == 2 and words[0] != "max":
+                    limits.append(int(words[0]) / int(words[1]))
+        elif "cpu" in controllers.split(","):
+            for folder in (Path("/sys/fs/cgroup/cpu") / relative, Path("/sys/fs/cgroup/cpu")):
+                quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+                if quota and period and int(quota) > 0:
+                    limits.append(int(quota) / int(period))
+    return min(limits, default=None)
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """NVIDIA devices by NVML; none where there is no driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        driver = pynvml.nvmlSystemGetDriverVersion()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(
+            Gpu(pynvml.nvmlDeviceGetName(h), int(pynvml.nvmlDeviceGetMemoryInfo(h).total) // 2**20, driver) for h in handles
+        )
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _cpu() -> str:
+    for line in _text(Path("/proc/cpuinfo")).splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return platform.platform()
+
+
+def _text(path: Path) -> str:
+    """A small file of the kernel's, or nothing where this system has no such file."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

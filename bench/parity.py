@@ -1,0 +1,187 @@
+"""Pure: two evidences -> agreement, or the first rung and tensor that broke. Also the golden evidence in brief."""
+
+import hashlib
+from collections.abc import Mapping
+from math import isfinite, sqrt
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from bench.axes import Array
+from bench.errors import BenchError
+from bench.evidence import BATCH, SEED, STEPS, Evidence
+from bench.layers import Dropout
+from bench.workload import SGD, Workload
+
+RUNGS = ("logits", "loss", "gradient", "losses", "weight")
+# How far a measured precision may stand from the fp64 run: about thirty times what was seen on the shipped workloads.
+FLOOR = {"fp32": {"SGD": 1e-4, "Adam": 5e-3}, "fp64": {"SGD": 1e-12, "Adam": 1e-9}}
+# A mask that drops nothing is caught at once; an honest one is refused once in a thousand million proofs.
+DROPOUT_ERROR = 1e-9
+
+
+class Break(Struct, frozen=True):
+    """The first rung, in the ladder's order, with a tensor beyond its tolerance, and that tensor's error."""
+
+    rung: str
+    tensor: str
+    error: float
+    tolerance: float
+
+    def __str__(self) -> str:
+        where = self.rung if self.tensor == self.rung else f"{self.rung} of {self.tensor}"
+        return f"{where} differs by {self.error:.2g}, allowed {self.tolerance:.0e}"
+
+
+class Agreement(Struct, frozen=True):
+    """The largest error over all tensors, and what broke, if anything did."""
+
+    error: float
+    broken: Break | None
+
+
+class Golden(Struct, frozen=True):
+    """A workload's fp64 evidence in brief: each tensor's Frobenius norm and one seeded projection; 20 losses whole."""
+
+    workload: str
+    digest: str
+    steps: int
+    batch: int
+    seed: int
+    losses: list[float]
+    tensors: dict[str, tuple[float, float]]
+
+
+def tolerance(workload: Workload, precision: str) -> float:
+    """Allowed error per tensor. Adam divides by the root of small second moments, which enlarges rounding."""
+    return FLOOR[precision]["SGD" if isinstance(workload.optimiser, SGD) else "Adam"]
+
+
+def compare(found: Evidence, wanted: Evidence, allowed: float) -> Agreement:
+    """Per tensor `|a-b| / max(|b|, 1e-3 x |all tensors of its rung|)` in the Frobenius norm; NaN never agrees."""
+    errors: dict[str, float] = {}
+    for keys in _by_rung(wanted).values():
+        whole = sqrt(sum(float(np.sum(np.square(wanted[key]))) for key in keys))
+        for key in keys:
+            if key not in found or found[key].shape != wanted[key].shape:
+                errors[key] = float("inf")
+                continue
+            scale = max(float(np.linalg.norm(wanted[key])), 1e-3 * whole)
+            errors[key] = float(np.linalg.norm(found[key] - wanted[key])) / (scale or 1.0)
+    return _judged(errors, allowed)
+
+
+def compare_brief(found: Evidence, golden: Golden, allowed: float) -> Agreement:
+    """The same against the golden evidence in brief: norms and projections in place of whole tensors."""
+    errors: dict[str, float] = {"losses": _relative(found["losses"], np.array(golden.losses))}
+    brief = summary(found)
+    for rung in RUNGS:
+        keys = [key for key in golden.tensors if _rung(key) == rung]
+        whole = sqrt(sum(golden.tensors[key][0] ** 2 for key in keys))
+        for key in keys:
+            norm, projection = golden.tensors[key]
+            if key not in brief:
+                errors[key] = float("inf")
+                continue
+            scale = max(norm, 1e-3 * whole) or 1.0
+            errors[key] = max(abs(brief[key][0] - norm), abs(brief[key][1] - projection)) / scale
+    return _judged(errors, allowed)
+
+
+def summary(found: Evidence) -> dict[str, tuple[float, float]]:
+    """Norm and projection of each tensor. The projection is onto a vector of +-1 seeded by the tensor's own name."""
+    brief = {}
+    for key, array in found.items():
+        if _rung(key) in RUNGS and key != "losses":
+            word = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
+            signs = 2 * np.random.Generator(np.random.PCG64(word)).integers(0, 2, array.size) - 1
+            brief[key] = (float(np.linalg.norm(array)), float(array.ravel() @ signs))
+    return brief
+
+
+def shorten(workload: Workload, found: Evidence) -> Golden:
+    """The golden evidence in brief of a trusted fp64 run."""
+    losses = [float(x) for x in found["losses"]]
+    return Golden(workload.name, workload.deterministic().digest, STEPS, BATCH, SEED, losses, summary(found))
+
+
+def golden(workload: Workload, folder: Path = Path(__file__).parent / "workloads" / "golden") -> Golden | None:
+    """The committed evidence of `workload`, or None where there is none. `BenchError` if it is of another declaration."""
+    path = folder / f"{workload.name}.json"
+    if not path.exists():
+        return None
+    brief = msgspec.json.decode(path.read_bytes(), type=Golden)
+    if brief.digest != workload.deterministic().digest:
+        raise BenchError(
+            f"golden evidence {path} is of digest {brief.digest}, workload {workload.name} has "
+            f"{workload.deterministic().digest}; if the change is meant, run 'stepwatch parity --write-golden {workload.name}'"
+        )
+    return brief
+
+
+def dropout_break(workload: Workload, found: Mapping[str, Array]) -> Break | None:
+    """Whether each Dropout dropped its share, scaled the rest, and drew anew for each sample and step."""
+    for place in workload.placed():
+        if not isinstance(place.layer, Dropout):
+            continue
+        rate, (first, second) = place.layer.rate, found[f"dropout/{place.path}"]
+        kept = first != 0
+        size = kept[0].size
+        for mask, chance in ((~kept[0], rate), (~kept[1], rate), (kept[0] != kept[1], 2 * rate * (1 - rate))):
+            if not _plausible(int(mask.sum()), size, chance):
+                return Break("dropout", place.path, float(mask.mean()), chance)
+        if _far(first[kept], 1 / (1 - rate)):
+            return Break("dropout scale", place.path, float(np.max(np.abs(first[kept] * (1 - rate) - 1))), 1e-5)
+        # An input stays untouched in the second step if both samples drop it.
+        if not _plausible(int((second[0] == 0).sum()), size, rate * rate):
+            return Break("dropout", f"{place.path} at the second step", float((second[0] == 0).mean()), rate * rate)
+        repeated = (second[0] == 0) == (~kept[0] & ~kept[1])
+        if repeated.all():
+            return Break("dropout", f"{place.path} draws the same mask at every step", 0.0, 0.0)
+    return None
+
+
+def first_losses_differ(found: tuple[float, ...], wanted: Array, allowed: float) -> float | None:
+    """The relative error of a timed process's first losses against the proof's, if beyond `allowed`; else None."""
+    if len(found) == 0:
+        return None
+    error = _relative(np.array(found), wanted[: len(found)])
+    return error if not error <= allowed else None
+
+
+def _plausible(count: int, n: int, chance: float) -> bool:
+    """Whether both binomial tails beyond `count` of `n` hold more than `DROPOUT_ERROR`."""
+    k = np.arange(n + 1)
+    # log of the binomial coefficients, by C(n, k) = C(n, k-1) (n-k+1) / k
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(n, 0, -1)) - np.log(np.arange(1, n + 1)))])
+    mass = np.exp(logs + k * np.log(chance) + (n - k) * np.log1p(-chance))
+    return bool(mass[: count + 1].sum() > DROPOUT_ERROR and mass[count:].sum() > DROPOUT_ERROR)
+
+
+def _far(values: Array, wanted: float) -> bool:
+    return bool(len(values) == 0 or np.max(np.abs(values / wanted - 1)) > 1e-5)
+
+
+def _relative(found: Array, wanted: Array) -> float:
+    if found.shape != wanted.shape:
+        return float("inf")
+    return float(np.linalg.norm(found - wanted) / (np.linalg.norm(wanted) or 1.0))
+
+
+def _rung(key: str) -> str:
+    return key.split("/")[0]
+
+
+def _by_rung(evidence: Evidence) -> dict[str, list[str]]:
+    return {rung: [key for key in evidence if _rung(key) == rung] for rung in RUNGS}
+
+
+def _judged(errors: dict[str, float], allowed: float) -> Agreement:
+    worst = max((e if isfinite(e) else float("inf") for e in errors.values()), default=float("inf"))
+    for rung in RUNGS:
+        for key, error in errors.items():
+            if _rung(key) == rung and not error <= allowed:
+                return Agreement(worst, Break(rung, key.split("/", 1)[-1], error, allowed))
+    return Agreement(worst, None)

@@ -1,0 +1,120 @@
+"""One worker process as its parent sees it: a private pipe, a log, a deadline, and what its death means."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+
+from bench import messages
+from bench.messages import Answer, Close, Failed, Question
+
+GRACE_SECONDS = 5.0
+
+
+class Process:
+    """A worker. While it works the parent sleeps in `poll`; nothing is ever asked twice."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        down_read, down_write = os.pipe()
+        up_read, up_write = os.pipe()
+        self.killed_before = _kernel_kills()
+        with open(log, "ab") as sink:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bench.worker", str(down_read), str(up_write)],
+                pass_fds=(down_read, up_write),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,  # Ctrl-C is the parent's to handle
+                env=_environment(),
+            )
+        os.close(down_read)
+        os.close(up_write)
+        self.down, self.up = down_write, up_read
+        self.buffer = b""
+
+    def ask(self, question: Question, until: float) -> Answer:
+        """The worker's answer, or a `Failed` of the parent's own: `timeout`, `crashed` or `oom`.
+
+        `until`: an instant of the monotonic clock. After a failure of the parent's own the process is gone.
+        """
+        try:
+            os.write(self.down, messages.encode(question))
+        except BrokenPipeError:
+            return self._dead()
+        poll = select.poll()
+        poll.register(self.up, select.POLLIN)
+        while b"\n" not in self.buffer:
+            left = until - monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                self.kill()
+                return Failed("timeout", "no answer within the deadline (--deadline): the process was killed")
+            chunk = os.read(self.up, 1 << 16)
+            if not chunk:
+                return self._dead()
+            self.buffer += chunk
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return messages.decode_answer(line)
+
+    def close(self) -> None:
+        """Lets the worker end by itself, and ends it if it does not."""
+        if self.process.poll() is None:
+            self.ask(Close(), monotonic() + GRACE_SECONDS)
+        self._reap(GRACE_SECONDS)
+
+    def kill(self) -> None:
+        """Ends the worker and everything it started."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has ended by itself meanwhile
+        self._reap(GRACE_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def _reap(self, seconds: float) -> None:
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        for descriptor in (self.down, self.up):
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass  # closed before
+        self.down = self.up = -1
+
+    def _dead(self) -> Failed:
+        self._reap(GRACE_SECONDS)
+        code = self.process.returncode
+        if code < 0:
+            if -code == signal.SIGKILL and _kernel_kills() > self.killed_before:
+                return Failed("oom", "the kernel killed the process: the machine's memory was exhausted")
+            return Failed("crashed", f"the process died of {signal.Signals(-code).name}{self._last_words()}")
+        return Failed("crashed", f"the process ended with exit code {code} and gave no answer{self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"; its last line: {lines[-1].strip()[:160]}" if lines else ""
+
+
+def _environment() -> dict[str, str]:
+    """The parent's environment, so that the worker finds the same `bench` wherever it was started."""
+    package = str(Path(__file__).parent.parent)
+    path = os.environ.get("PYTHONPATH")
+    return os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{path}" if path else package, "PYTHONUNBUFFERED": "1"}
+
+
+def _kernel_kills() -> int:
+    """How many processes the kernel has killed for want of memory since it started; 0 where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))

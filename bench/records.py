@@ -1,0 +1,188 @@
+"""The lines of `results.jsonl`: Proof | Pilot | Sample | Failure. Plain data, appended whole or not at all."""
+
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bench.errors import BenchError
+
+SCHEMA = 1
+PILOT_ROUND = -1  # the round of a record that no round made
+
+
+class Case(Struct, frozen=True, order=True):
+    """One row of the table: all of its axes, resolved (no `auto`, no `default`)."""
+
+    workload: str
+    phase: str
+    measure: str
+    backend: str
+    mode: str
+    precision: str
+    layout: str
+    batch: int
+    data: str
+    input: str
+    steps_per_call: int
+    recipe: str
+    device: str
+    threads: int
+
+    @property
+    def worker(self) -> tuple[str, ...]:
+        """What cases that one process carries have in common."""
+        axes = (self.workload, self.backend, self.mode, self.precision, self.layout, self.device)
+        return (*axes, str(self.threads))
+
+    def __str__(self) -> str:
+        return " ".join((*self.worker[:-1], self.phase, self.measure, f"batch {self.batch}"))
+
+
+class Origin(Struct, frozen=True):
+    """Where a record comes from. `digest` is the workload's, `machine` the machine's (see run.json)."""
+
+    digest: str
+    machine: str
+    versions: dict[str, str]
+    commit: str
+    round: int
+    started: str
+
+
+class Proof(Struct, frozen=True, tag=True):
+    """What the ladder said of one worker's program. `broken` is empty where it held."""
+
+    worker: tuple[str, ...]
+    origin: Origin
+    parity_fp64: float
+    parity_error: float
+    broken: str
+    first_losses: dict[str, list[float]]
+    cached: bool
+    schema: int = SCHEMA
+
+
+class Pilot(Struct, frozen=True, tag=True):
+    """One case alone in a fresh process with an empty compile cache: what the rounds will do, and the cold first call."""
+
+    case: Case
+    origin: Origin
+    first_calls: tuple[float, ...]
+    warm_up_steps: int
+    steps_per_burst: int
+    fence_seconds: float
+    import_seconds: float
+    peak_bytes: int | None
+    schema: int = SCHEMA
+
+
+class Sample(Struct, frozen=True, tag=True):
+    """One case in one process of one round: raw bursts, one entry each."""
+
+    case: Case
+    origin: Origin
+    first_calls: tuple[float, ...]
+    steps: int
+    wall_ns: tuple[int, ...]
+    cpu_ns: tuple[int, ...]
+    switches: tuple[int, ...]
+    losses: tuple[float, ...]
+    schema: int = SCHEMA
+
+
+class Failure(Struct, frozen=True, tag=True):
+    """A case that could not be measured in this round (or in its pilot), why, and where the log is."""
+
+    case: Case
+    origin: Origin
+    status: str
+    reason: str
+    log: str
+    schema: int = SCHEMA
+
+
+Record = Proof | Pilot | Sample | Failure
+Key = tuple[object, ...]
+
+
+def key(record: Record) -> Key:
+    """Records with the same key are the same measurement: the later one holds."""
+    if isinstance(record, Proof):
+        return record.worker
+    return (record.case, record.origin.round)
+
+
+class Ledger:
+    """The open `results.jsonl` of a run. A record is one `write` of one line, on disk before the next begins."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.written = 0
+        try:
+            self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise BenchError(f"cannot write {path}: {error.strerror}; make it writable or choose another --out") from None
+
+    def append(self, record: Record) -> None:
+        """`BenchError` with exit code 74, naming what was kept, if the line cannot be written whole."""
+        line = msgspec.json.encode(record) + b"\n"
+        try:
+            while line:
+                line = line[os.write(self.descriptor, line) :]
+            os.fsync(self.descriptor)
+        except OSError as error:
+            raise cannot_write(self.path, error, f"{self.written} records of this session are kept") from None
+        self.written += 1
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def cannot_write(path: Path, error: OSError, kept: str) -> BenchError:
+    """The error of a disk that is full or refuses: names the path and what was kept; exit code 74."""
+    return BenchError(
+        f"cannot write {path}: {error.strerror}; {kept}; free some space, then --resume {path.parent}", exit_code=74
+    )
+
+
+def read(path: Path) -> tuple[list[Record], str]:
+    """All records of a file, and its torn last line ("" if it ends well); `BenchError` naming the line otherwise."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return [], ""
+    except OSError as error:
+        raise BenchError(f"cannot read {path}: {error.strerror}") from None
+    *lines, rest = text.split(b"\n")
+    return [_decode(line, path, number) for number, line in enumerate(lines, 1)], rest.decode(errors="replace")
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cuts the file after its last whole line."""
+    whole = path.read_bytes().rpartition(b"\n")
+    with open(path, "r+b") as file:
+        file.truncate(len(whole[0]) + len(whole[1]))
+
+
+class _Schema(Struct):
+    schema: int = 0
+
+
+def _decode(line: bytes, path: Path, number: int) -> Record:
+    try:
+        schema = msgspec.json.decode(line, type=_Schema).schema
+        if schema != SCHEMA:
+            raise BenchError(
+                f"{path} line {number}: wanted schema version {SCHEMA}, found {schema}; "
+                "read it with the Stepwatch that wrote it"
+            )
+        return msgspec.json.decode(line, type=Record)  # type: ignore[no-any-return]
+    except msgspec.DecodeError as error:
+        raise BenchError(f"{path} line {number} is not a record: {error}; delete that line to go on without it") from None
+
+
+def latest(found: list[Record]) -> dict[Key, Record]:
+    """The record that holds for each key: a later one, made by --retry, replaces an earlier one."""
+    return {key(record): record for record in found}

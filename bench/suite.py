@@ -1,0 +1,218 @@
+"""Suite -> cases: TOML to frozen structs, every name checked before anything runs."""
+
+import difflib
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from bench import backends, datasets, workloads
+from bench.errors import BenchError
+from bench.machine import Machine
+from bench.records import Case
+
+MAX_BATCH = 2**20
+Count = Annotated[int, Meta(ge=1)]
+Words = Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a case is measured. A suite that shortens it is marked: its numbers are for looking, not for quoting."""
+
+    warm_up_steps: Annotated[int, Meta(ge=5, le=10_000)] = 10
+    warm_up_seconds: Annotated[float, Meta(ge=0, le=600)] = 1.0
+    bursts: Annotated[int, Meta(ge=3, le=10_000)] = 20
+    burst_seconds: Annotated[float, Meta(gt=0, le=60)] = 0.05
+    latency_calls: Annotated[int, Meta(ge=3, le=1_000_000)] = 200
+    feed: Annotated[int, Meta(ge=5, le=1024)] = 32
+
+    def shortened(self) -> bool:
+        full = Protocol()
+        return any(getattr(self, name) < getattr(full, name) for name in self.__struct_fields__)
+
+
+class Matrix(Struct, frozen=True, forbid_unknown_fields=True):
+    """The product of its lists."""
+
+    workload: Words
+    backend: Words
+    mode: Words = ("default",)
+    phase: Words = ("train", "infer")
+    measure: Words = ("throughput",)
+    precision: Words = ("fp32",)
+    layout: Words = ("default",)
+    batch: Annotated[tuple[Annotated[int, Meta(ge=1, le=MAX_BATCH)], ...], Meta(min_length=1)] = (64,)
+    data: Words = ("auto",)
+    device: Words = ("auto",)
+    threads: Annotated[tuple[Annotated[int, Meta(ge=0, le=4096)], ...], Meta(min_length=1)] = (0,)
+    input: Words = ("resident",)
+    steps_per_call: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1,)
+    recipe: Words = ("plain",)
+
+
+class Suite(Struct, frozen=True, forbid_unknown_fields=True):
+    """A suite file, as it stands."""
+
+    name: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+    matrix: Annotated[tuple[Matrix, ...], Meta(min_length=1)]
+    description: str = ""
+    rounds: Annotated[int, Meta(ge=1, le=1000)] = 6
+    seed: Annotated[int, Meta(ge=0, le=2**32)] = 1
+    protocol: Protocol = Protocol()
+
+
+class Filters(Struct, frozen=True):
+    """What a command line leaves of a suite; an empty one leaves all."""
+
+    workload: tuple[str, ...] = ()
+    backend: tuple[str, ...] = ()
+    mode: tuple[str, ...] = ()
+    device: tuple[str, ...] = ()
+
+
+class Planned(Struct, frozen=True):
+    """A case, and why it will not be measured: `status` is "" or `unsupported` or `skipped`, with its reason."""
+
+    case: Case
+    status: str = ""
+    reason: str = ""
+
+
+KNOWN: dict[str, Sequence[object]] = {
+    "mode": ("default", *backends.MODES),
+    "phase": backends.PHASES,
+    "measure": backends.MEASURES,
+    "precision": backends.PRECISIONS,
+    "layout": ("default", *backends.LAYOUTS),
+    "data": ("auto", *datasets.ORDER),
+    "device": ("auto", *backends.DEVICES),
+    "input": ("resident",),
+    "steps_per_call": (1,),
+    "recipe": ("plain",),
+}
+
+
+def shipped() -> dict[str, Path]:
+    """The suites of the distribution: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    for folder in (package.parent / "suites", package / "suites"):
+        if (folder / "quick.toml").exists():
+            return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {}
+
+
+def find(name: str) -> Path:
+    """The file that `name` means: a path to a suite, or the name of a shipped one."""
+    if "/" in name or name.endswith(".toml"):
+        return Path(name)
+    suites = shipped()
+    if name not in suites:
+        near = difflib.get_close_matches(name, suites, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise BenchError(f"no suite '{name}'; there are {', '.join(suites)}, or give the path of a .toml file{hint}")
+    return suites[name]
+
+
+def load(path: Path) -> Suite:
+    """The suite in a file; a `BenchError` that names the file and the line or the value's path."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BenchError(f"no suite file {path}; wanted a TOML file or one of {', '.join(shipped())}") from None
+    except UnicodeDecodeError:
+        raise BenchError(f"suite {path} is not text; wanted TOML in UTF-8") from None
+    except OSError as error:
+        raise BenchError(f"cannot read suite {path}: {error.strerror}") from None
+    if not text.strip():
+        raise BenchError(f"suite {path} is empty; wanted a name and at least one [[matrix]], see suites/quick.toml")
+    try:
+        return msgspec.toml.decode(text, type=Suite)
+    except msgspec.DecodeError as error:
+        raise BenchError(f"suite {path}: {error}; see suites/quick.toml for every key") from None
+
+
+def _check(filters: Filters) -> None:
+    check = {"workload": workloads.names(), "backend": list(backends.REGISTRY), **{k: KNOWN[k] for k in ("mode", "device")}}
+    for axis, known in check.items():
+        for value in getattr(filters, axis):
+            if value not in known:
+                raise BenchError(f"no {axis} '{value}'; there are {', '.join(sorted(map(str, known)))}")
+
+
+def plan(suite: Suite, machine: Machine, filters: Filters = Filters()) -> list[Planned]:
+    """Every case of the suite on this machine, in the suite's order; `BenchError` for an unknown name or a duplicate."""
+    _check(filters)
+    planned: dict[Case, Planned] = {}
+    for index, matrix in enumerate(suite.matrix):
+        for axis, known in KNOWN.items():
+            for value in getattr(matrix, axis):
+                if value not in known:
+                    names = ", ".join(map(str, known))
+                    raise BenchError(f"suite {suite.name}: no {axis} '{value}' in matrix[{index}]; there are {names}")
+        cases = _cases(matrix, machine)
+        seen: set[Case] = set()
+        for case, asked in cases:
+            if case in planned or (case in seen and case.layout != "flat"):
+                raise BenchError(f"suite {suite.name}: the case '{case}' is there twice (matrix[{index}] {asked}); remove one")
+            seen.add(case)
+        planned |= {case: _planned(case) for case, _ in cases}
+    kept = [p for p in planned.values() if _passes(p.case, filters)]
+    if not kept:
+        raise BenchError(f"suite {suite.name}: the filters leave none of its {len(planned)} cases; try --dry-run without them")
+    return kept
+
+
+def _cases(matrix: Matrix, machine: Machine) -> list[tuple[Case, str]]:
+    cases = []
+    axes = matrix.__struct_fields__
+    for values in product(*(getattr(matrix, axis) for axis in axes)):
+        asked = dict(zip(axes, values, strict=True))
+        workload, backend = workloads.get(asked["workload"]), backends.get(asked["backend"])
+        layout = backend.layouts[0] if asked["layout"] == "default" else asked["layout"]
+        resolved = asked | {
+            "mode": backend.modes[0] if asked["mode"] == "default" else asked["mode"],
+            # A model without images is the same program in every layout: one case, whichever was asked for.
+            "layout": layout if workload.has_layout() else "flat",
+            "data": datasets.locate(asked["data"]).name,
+            "device": _device(asked["device"], machine, backend),
+            "threads": _threads(asked["threads"], machine),
+        }
+        cases.append((Case(**resolved), f"mode {asked['mode']}, layout {asked['layout']}, device {asked['device']}"))
+    return cases
+
+
+def _device(asked: str, machine: Machine, backend: backends.Backend) -> str:
+    if asked == "auto":
+        return "gpu" if machine.gpus and "gpu" in backend.devices else "cpu"
+    if asked == "gpu" and not machine.gpus:
+        raise BenchError("device 'gpu' is asked for and this machine has no NVIDIA device that its driver shows; use --device cpu")
+    return asked
+
+
+def _threads(asked: int, machine: Machine) -> int:
+    if asked > machine.cores:
+        raise BenchError(f"threads {asked} is asked for and this process may use {machine.cores} cores; use at most that")
+    return asked or machine.cores
+
+
+def _planned(case: Case) -> Planned:
+    backend = backends.get(case.backend)
+    if reason := backend.why_not(mode=case.mode, layout=case.layout, device=case.device):
+        return Planned(case, "unsupported", reason)
+    if reason := backend.missing():
+        return Planned(case, "skipped", reason)
+    return Planned(case)
+
+
+def _passes(case: Case, filters: Filters) -> bool:
+    default = backends.get(case.backend).modes[0]
+    modes = [default if mode == "default" else mode for mode in filters.mode]
+    return (
+        (not filters.workload or case.workload in filters.workload)
+        and (not filters.backend or case.backend in filters.backend)
+        and (not modes or case.mode in modes)
+        and (not filters.device or case.device in filters.device or "auto" in filters.device)
+    )
