@@ -226,7 +226,7 @@ def _digits(split: str) -> tuple[Images, Labels]:
     All in integers, so that every machine gets the same bytes: output i has its centre at (i + 1/2) 8/28 - 1/2
     = (4i - 5)/14 of the input, so weights are fourteenths, and a product of two of them is a 196th.
     """
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # slow to import, so only where needed
+    from sklearn.datasets import load_digits  # slow to import, so only where needed
 
     bunch = load_digits()
     small = bunch.images.astype(np.int64)

@@ -87,7 +87,8 @@ def gpus() -> tuple[Gpu, ...]:
         driver = pynvml.nvmlSystemGetDriverVersion()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         return tuple(
-            Gpu(pynvml.nvmlDeviceGetName(h), int(pynvml.nvmlDeviceGetMemoryInfo(h).total) // 2**20, driver) for h in handles
+            Gpu(pynvml.nvmlDeviceGetName(h), int(pynvml.nvmlDeviceGetMemoryInfo(h).total) // 2**20, driver)
+            for h in handles
         )
     finally:
         pynvml.nvmlShutdown()

@@ -1,6 +1,7 @@
 """Pure: two evidences -> agreement, or the first rung and tensor that broke. Also the golden evidence in brief."""
 
 import hashlib
+from itertools import combinations
 from collections.abc import Mapping
 from math import isfinite, sqrt
 from pathlib import Path
@@ -18,7 +19,7 @@ from bench.workload import SGD, Workload
 RUNGS = ("logits", "loss", "gradient", "losses", "weight")
 # How far a measured precision may stand from the fp64 run: about thirty times what was seen on the shipped workloads.
 FLOOR = {"fp32": {"SGD": 1e-4, "Adam": 5e-3}, "fp64": {"SGD": 1e-12, "Adam": 1e-9}}
-# A mask that drops nothing is caught at once; an honest one is refused once in a thousand million proofs.
+# Of an honest mask's counts, one in a thousand million lies outside the bounds.
 DROPOUT_ERROR = 1e-9
 
 
@@ -32,6 +33,8 @@ class Break(Struct, frozen=True):
 
     def __str__(self) -> str:
         where = self.rung if self.tensor == self.rung else f"{self.rung} of {self.tensor}"
+        if self.rung in ("dropout share", "dropout draws"):
+            return f"{where} is {self.error:.3f}, wanted {self.tolerance:.3f} within binomial bounds"
         return f"{where} differs by {self.error:.2g}, allowed {self.tolerance:.0e}"
 
 
@@ -126,20 +129,18 @@ def dropout_break(workload: Workload, found: Mapping[str, Array]) -> Break | Non
     for place in workload.placed():
         if not isinstance(place.layer, Dropout):
             continue
-        rate, (first, second) = place.layer.rate, found[f"dropout/{place.path}"]
-        kept = first != 0
-        size = kept[0].size
-        for mask, chance in ((~kept[0], rate), (~kept[1], rate), (kept[0] != kept[1], 2 * rate * (1 - rate))):
-            if not _plausible(int(mask.sum()), size, chance):
-                return Break("dropout", place.path, float(mask.mean()), chance)
-        if _far(first[kept], 1 / (1 - rate)):
-            return Break("dropout scale", place.path, float(np.max(np.abs(first[kept] * (1 - rate) - 1))), 1e-5)
-        # An input stays untouched in the second step if both samples drop it.
-        if not _plausible(int((second[0] == 0).sum()), size, rate * rate):
-            return Break("dropout", f"{place.path} at the second step", float((second[0] == 0).mean()), rate * rate)
-        repeated = (second[0] == 0) == (~kept[0] & ~kept[1])
-        if repeated.all():
-            return Break("dropout", f"{place.path} draws the same mask at every step", 0.0, 0.0)
+        rate, values = place.layer.rate, found[f"dropout/{place.path}"].reshape(4, -1)
+        kept = np.abs(values) > 0.5  # a kept one is 1 / (1 - rate) and at least 1; a dropped one is 0 but for rounding
+        for mask in ~kept:
+            if not _plausible(int(mask.sum()), mask.size, rate):
+                return Break("dropout share", place.path, float(mask.mean()), rate)
+        # Rows: two samples in the first step, the same two in the second.
+        for a, b in combinations(kept, 2):
+            if not _plausible(int((a != b).sum()), a.size, 2 * rate * (1 - rate)):
+                return Break("dropout draws", place.path, float((a != b).mean()), 2 * rate * (1 - rate))
+        off = float(np.max(np.abs(values[:2][kept[:2]] * (1 - rate) - 1)))
+        if off > 1e-4:
+            return Break("dropout scale", place.path, off, 1e-4)
     return None
 
 
@@ -158,10 +159,6 @@ def _plausible(count: int, n: int, chance: float) -> bool:
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(n, 0, -1)) - np.log(np.arange(1, n + 1)))])
     mass = np.exp(logs + k * np.log(chance) + (n - k) * np.log1p(-chance))
     return bool(mass[: count + 1].sum() > DROPOUT_ERROR and mass[count:].sum() > DROPOUT_ERROR)
-
-
-def _far(values: Array, wanted: float) -> bool:
-    return bool(len(values) == 0 or np.max(np.abs(values / wanted - 1)) > 1e-5)
 
 
 def _relative(found: Array, wanted: Array) -> float:

@@ -1,5 +1,7 @@
 """Canaries: tiny workloads through the ordinary adapters, whose result tells which arithmetic was really done."""
 
+from itertools import pairwise
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -57,21 +59,20 @@ def _flat(settings: Settings) -> Settings:
 
 
 def dropout_masks(backend: BackendModule, settings: Settings, rate: float) -> Array:
-    """What a Dropout did to ones in two steps of the very `train` that is timed: shape (2 steps, 2 samples, 4096).
+    """What a Dropout made of ones in two steps of the very `train` that is timed: shape (2 steps, 2 samples, 4096).
 
-    Weights start at 0, so the loss's gradient at the logits is (1/10 - onehot) / 2 whatever the mask is, and with
-    SGD(1) the kernel after one step is minus the gradient: mask x scale, decoded from the columns of the two labels.
-    The second step only tells which inputs were dropped (an unchanged row): its entries are 0 or 1.
+    Weights start at 0 and hardly move, so the loss's gradient at the logits is (1/10 - onehot) / 2 whatever the masks
+    are; one step of SGD adds -learning rate x (mask x scale) x that to the kernel, from which the columns of the two
+    samples' labels give both samples' values.
     """
-    inputs = 4096
-    program = backend.build(probe(0.0, inputs, (Dropout(rate), Dense(10)), rate=1.0), _flat(settings))
-    x, y = np.ones((2, inputs), np.float32), np.array([0, 1], np.int32)
-    batch = program.put(x, y)
-    program.train(batch)
-    first = program.weights()["dense_1.kernel"]
-    program.train(batch)
-    second = program.weights()["dense_1.kernel"] - first
-    # kernel[:, 0] = (0.9 a - 0.1 b) / 2 and kernel[:, 1] = (0.9 b - 0.1 a) / 2 for the two samples' values a, b.
-    solve = np.linalg.inv(np.array([[0.9, -0.1], [-0.1, 0.9]]) / 2)
-    values = solve @ np.stack([first[:, 0], first[:, 1]])
-    return np.stack([values, np.stack([np.any(second != 0, axis=1)] * 2).astype(np.float64)])
+    inputs, learning = 4096, 1e-6
+    program = backend.build(probe(0.0, inputs, (Dropout(rate), Dense(10)), learning), _flat(settings))
+    batch = program.put(np.ones((2, inputs), np.float32), np.array([0, 1], np.int32))
+    kernels = [np.zeros((inputs, 10))]
+    for _ in range(2):
+        program.train(batch)
+        program.fence()
+        kernels.append(program.weights()["dense_1.kernel"])
+    # column 0 = learning x (0.9 a - 0.1 b) / 2 and column 1 = learning x (0.9 b - 0.1 a) / 2 for the values a and b
+    solve = np.linalg.inv(np.array([[0.9, -0.1], [-0.1, 0.9]]) / 2) / learning
+    return np.stack([solve @ (after - before)[:, :2].T for before, after in pairwise(kernels)])

@@ -58,7 +58,8 @@ class Process:
                 return self._dead()
             self.buffer += chunk
         line, self.buffer = self.buffer.split(b"\n", 1)
-        return messages.decode_answer(line)
+        answer: Answer = messages.decode_answer(line)
+        return answer
 
     def close(self) -> None:
         """Lets the worker end by itself, and ends it if it does not."""

@@ -45,8 +45,8 @@ class Program(Protocol):
     def train(self, batch: Any) -> None:
         """One optimiser step: forward, loss, backward, update. May return before the device is done."""
 
-    def infer(self, batch: Any) -> None:
-        """One forward pass to logits. May return before the device is done."""
+    def infer(self, batch: Any) -> Any:
+        """One forward pass to logits, in the framework's own array. May return before the device is done."""
 
     def fence(self) -> None:
         """Returns when every effect of every earlier call is complete on the device."""

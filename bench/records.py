@@ -123,7 +123,9 @@ class Ledger:
         try:
             self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
-            raise BenchError(f"cannot write {path}: {error.strerror}; make it writable or choose another --out") from None
+            raise BenchError(
+                f"cannot write {path}: {error.strerror}; make it writable or choose another --out"
+            ) from None
 
     def append(self, record: Record) -> None:
         """`BenchError` with exit code 74, naming what was kept, if the line cannot be written whole."""
@@ -180,7 +182,9 @@ def _decode(line: bytes, path: Path, number: int) -> Record:
             )
         return msgspec.json.decode(line, type=Record)  # type: ignore[no-any-return]
     except msgspec.DecodeError as error:
-        raise BenchError(f"{path} line {number} is not a record: {error}; delete that line to go on without it") from None
+        raise BenchError(
+            f"{path} line {number} is not a record: {error}; delete that line to go on without it"
+        ) from None
 
 
 def latest(found: list[Record]) -> dict[Key, Record]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from math import comb, exp, inf, log
+from math import comb, exp, hypot, inf, log
 
 import numpy as np
 
@@ -83,10 +83,10 @@ def drifting(bursts: Sequence[float]) -> bool:
     first, last = logs[:third], logs[-third:]
     change = abs(float(np.median(last) - np.median(first)))
     sigma = [1.4826 * float(np.median(np.abs(part - np.median(part)))) for part in (first, last)]
-    error = 1.2533 * float(np.hypot(*sigma)) / third**0.5
+    error = 1.2533 * hypot(*sigma) / third**0.5
     return change > log(1.03) and change > 3 * error
 
 
 def _tail(k: int, n: int) -> float:
     """P(Bin(n, 1/2) <= k)."""
-    return sum(comb(n, i) for i in range(k + 1)) / 2**n
+    return float(sum(comb(n, i) for i in range(k + 1)) / 2**n)

@@ -134,9 +134,14 @@ def load(path: Path) -> Suite:
         raise BenchError(f"suite {path}: {error}; see suites/quick.toml for every key") from None
 
 
-def _check(filters: Filters) -> None:
-    check = {"workload": workloads.names(), "backend": list(backends.REGISTRY), **{k: KNOWN[k] for k in ("mode", "device")}}
-    for axis, known in check.items():
+def check(filters: Filters) -> None:
+    """`BenchError` for a name that is nowhere known."""
+    names = {
+        "workload": workloads.names(),
+        "backend": list(backends.REGISTRY),
+        **{k: KNOWN[k] for k in ("mode", "device")},
+    }
+    for axis, known in names.items():
         for value in getattr(filters, axis):
             if value not in known:
                 raise BenchError(f"no {axis} '{value}'; there are {', '.join(sorted(map(str, known)))}")
@@ -144,7 +149,7 @@ def _check(filters: Filters) -> None:
 
 def plan(suite: Suite, machine: Machine, filters: Filters = Filters()) -> list[Planned]:
     """Every case of the suite on this machine, in the suite's order; `BenchError` for an unknown name or a duplicate."""
-    _check(filters)
+    check(filters)
     planned: dict[Case, Planned] = {}
     for index, matrix in enumerate(suite.matrix):
         for axis, known in KNOWN.items():
@@ -156,12 +161,16 @@ def plan(suite: Suite, machine: Machine, filters: Filters = Filters()) -> list[P
         seen: set[Case] = set()
         for case, asked in cases:
             if case in planned or (case in seen and case.layout != "flat"):
-                raise BenchError(f"suite {suite.name}: the case '{case}' is there twice (matrix[{index}] {asked}); remove one")
+                raise BenchError(
+                    f"suite {suite.name}: the case '{case}' is there twice (matrix[{index}] {asked}); remove one"
+                )
             seen.add(case)
         planned |= {case: _planned(case) for case, _ in cases}
     kept = [p for p in planned.values() if _passes(p.case, filters)]
     if not kept:
-        raise BenchError(f"suite {suite.name}: the filters leave none of its {len(planned)} cases; try --dry-run without them")
+        raise BenchError(
+            f"suite {suite.name}: the filters leave none of its {len(planned)} cases; try --dry-run without them"
+        )
     return kept
 
 
@@ -188,13 +197,17 @@ def _device(asked: str, machine: Machine, backend: backends.Backend) -> str:
     if asked == "auto":
         return "gpu" if machine.gpus and "gpu" in backend.devices else "cpu"
     if asked == "gpu" and not machine.gpus:
-        raise BenchError("device 'gpu' is asked for and this machine has no NVIDIA device that its driver shows; use --device cpu")
+        raise BenchError(
+            "device 'gpu' is asked for and this machine has no NVIDIA device that its driver shows; use --device cpu"
+        )
     return asked
 
 
 def _threads(asked: int, machine: Machine) -> int:
     if asked > machine.cores:
-        raise BenchError(f"threads {asked} is asked for and this process may use {machine.cores} cores; use at most that")
+        raise BenchError(
+            f"threads {asked} is asked for and this process may use {machine.cores} cores; use at most that"
+        )
     return asked or machine.cores
 
 

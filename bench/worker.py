@@ -101,7 +101,7 @@ class Worker:
         for _ in range(FIRST_STEPS - 3):
             step(next(self.feed))
         program.fence()
-        losses = tuple(program.losses()) if question.phase == "train" else self._infer_losses(program, data)
+        losses = tuple(map(float, program.losses())) if question.phase == "train" else self._infer_losses(program, data)
         steps, started = FIRST_STEPS, perf_counter()
         wanted = question.steps or question.minimum_steps
         while steps < wanted or (not question.steps and perf_counter() - started < question.minimum_seconds):
@@ -116,7 +116,7 @@ class Worker:
     def _infer_losses(self, program: Program, data: Data) -> tuple[float, ...]:
         if not program.weights():
             return ()
-        return tuple(evidence.first_losses(program, "infer", data[:FIRST_STEPS]))
+        return tuple(map(float, evidence.first_losses(program, "infer", data[:FIRST_STEPS])))
 
     def _steps_per_burst(self, step: clock.Step, program: Program, seconds: float, fence: float) -> int:
         """As many steps as last `seconds` and 200 fences, found by doubling, so that no single call decides."""
@@ -237,7 +237,7 @@ def main(read: int, write: int) -> None:
                 answer = failure(error)
             answers.write(messages.encode(answer))
             answers.flush()
-            if isinstance(answer, Closed) or isinstance(answer, Failed) and isinstance(question, Open):
+            if isinstance(answer, Closed) or (isinstance(answer, Failed) and isinstance(question, Open)):
                 return
 
 

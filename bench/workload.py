@@ -100,7 +100,7 @@ class Workload(Struct, frozen=True):
 
         The first layer with parameters needs no gradient of its input; the loss and the optimiser are left out.
         """
-        return sum(total_flops(place.layer.flops(place.enters), phase, first) for place, first in self._first())
+        return sum(total_flops(place.layer.flops(place.enters), phase, first) for place, first in self.placed_first())
 
     def bytes_per_step(self, phase: str, batch: int, item_size: int) -> int:
         """Bytes that a step must move if every layer is one kernel each way; the optimiser is left out."""
@@ -111,7 +111,8 @@ class Workload(Struct, frozen=True):
             total += forward + (backward if phase == "train" else 0)
         return total
 
-    def _first(self) -> Iterator[tuple[Placed, bool]]:
+    def placed_first(self) -> Iterator[tuple[Placed, bool]]:
+        """Each layer with whether nobody asks for its input's gradient: nothing before it has parameters."""
         seen = False
         for place in self.placed():
             yield place, not seen
@@ -145,7 +146,9 @@ def total_flops(flops: Flops, phase: str, first: bool) -> int:
     return forward + backward + (0 if first else flops.contraction_input_gradient)
 
 
-def batches(images: np.ndarray, labels: np.ndarray, *, seed: int, size: int, count: int) -> list[tuple[np.ndarray, ...]]:
+def batches(
+    images: np.ndarray, labels: np.ndarray, *, seed: int, size: int, count: int
+) -> list[tuple[np.ndarray, ...]]:
     """`count` batches of `size` (images, labels), drawn without replacement until the set is used up, then again.
 
     The order depends on `seed` alone, so every backend sees the same batches in the same order.

@@ -24,4 +24,6 @@ def after_import(settings: Settings) -> Facts:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # its default keeps only slow ones
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     device = jax.devices("gpu" if settings.device == "gpu" else "cpu")[0]
-    return Facts(threads=len(os.sched_getaffinity(0)), device_name="cpu" if device.platform == "cpu" else device.device_kind)
+    return Facts(
+        threads=len(os.sched_getaffinity(0)), device_name="cpu" if device.platform == "cpu" else device.device_kind
+    )

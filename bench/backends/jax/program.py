@@ -30,7 +30,8 @@ class JaxProgram:
         self.dtype = DTYPES[settings.precision]
         with jax.default_device(self.device):
             model, self.paths = modules(workload, self.dtype)
-            self.graph, _, self.rest = nnx.split(model, nnx.Param, ...)
+            split: Any = nnx.split(model, nnx.Param, ...)
+            self.graph, _, self.rest = split
             weights = workload.weights(settings.seed)
             # Flax's State would be flattened in Python at every call; a plain dict is flattened in C.
             self.parameters = {path: jnp.asarray(weights[path], self.dtype) for path in self.paths}
@@ -72,9 +73,7 @@ class JaxProgram:
         return jax.device_put(images, self.device), jax.device_put(y, self.device)
 
     def train(self, batch: Batch) -> None:
-        self.parameters, self.moments, self.count, loss = self._train(
-            self.parameters, self.moments, self.count, *batch
-        )
+        self.parameters, self.moments, self.count, loss = self._train(self.parameters, self.moments, self.count, *batch)
         self._losses.append(loss)
 
     def infer(self, batch: Batch) -> Any:

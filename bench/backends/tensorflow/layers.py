@@ -12,7 +12,7 @@ from bench.workload import Workload
 Operation = Callable[[Any, bool], Any]  # (tensor, training) -> tensor
 
 
-class Model(tf.Module):  # type: ignore[misc]
+class Model(tf.Module):
     """The layers in their order; `variables_by_path` holds each parameter with its placement."""
 
     def __init__(self, workload: Workload, weights: dict[str, Array], layout: str, dtype: Any) -> None:
@@ -26,7 +26,9 @@ class Model(tf.Module):  # type: ignore[misc]
             found: dict[str, Any] = {}
             for name, placement in placements.items():
                 path = f"{place.path}.{name}"
-                found[name] = tf.Variable(placement.to_framework(weights[path]), dtype=dtype, name=path.replace(".", "_"))
+                found[name] = tf.Variable(
+                    placement.to_framework(weights[path]), dtype=dtype, name=path.replace(".", "_")
+                )
                 self.variables_by_path[path] = (found[name], placement)
             image = place.enters if isinstance(place.layer, Flatten) else ()
             self.operations.append(_operation(place.layer, found, layout))

@@ -33,7 +33,8 @@ class TensorFlowProgram:
             self.update = optimiser(workload.optimiser, self.variables)
         self._losses: deque[Any] = deque(maxlen=32)
         self._traced = 0
-        self._train, self._infer = self._step, self._logits
+        self._train: Any = self._step
+        self._infer: Any = self._logits
         if settings.mode != "eager":
             options = {"jit_compile": settings.mode == "compiled", "autograph": False}
             self._train, self._infer = (_Concrete(tf.function(f, **options)) for f in (self._step, self._logits))

@@ -1,0 +1,151 @@
+"""The command line: one function a verb. It parses, calls, prints, and turns a `BenchError` into one line and a code."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from bench import catalogue, doctor, fetch, ladder, money, running, show
+from bench.errors import BenchError
+from bench.suite import Filters
+
+app = typer.Typer(
+    name="stepwatch",
+    help="Times the same training step in PyTorch, TensorFlow and JAX, proves that it is the same, and prices it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Real images: fetch them once.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+Workloads = Annotated[list[str], typer.Option("--workload", "-w", help="Only this workload; may be repeated.")]
+Backends = Annotated[list[str], typer.Option("--backend", "-b", help="Only this backend; may be repeated.")]
+Modes = Annotated[list[str], typer.Option("--mode", "-m", help="Only this mode: eager, graph or compiled.")]
+Devices = Annotated[list[str], typer.Option("--device", help="Only this device: cpu or gpu.")]
+Instance = Annotated[str | None, typer.Option(help="Price the rows as this cloud instance, e.g. p5.48xlarge.")]
+Region = Annotated[str | None, typer.Option(help="The instance's region, where it has several prices.")]
+Service = Annotated[str | None, typer.Option(help="The provider's service, where several sell the instance.")]
+PriceModel = Annotated[str, typer.Option(help="on_demand, spot, committed_1y, ...")]
+PerHour = Annotated[str | None, typer.Option(help="A price in USD per hour, e.g. 2.1; wins over every book.")]
+Prices = Annotated[Path | None, typer.Option(help="Your own prices; by default ./prices.toml where it exists.")]
+Deadline = Annotated[float, typer.Option(help="Seconds that one case may take in one process before it is killed.")]
+
+
+@app.command(epilog="Example: stepwatch run quick --backend torch --backend jax --rounds 10 --instance c5.2xlarge")
+def run(
+    suite: Annotated[str | None, typer.Argument(help="A shipped suite's name or the path of a TOML file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; it must not exist yet.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Fresh processes per case, in place of the suite's.")] = None,
+    workload: Workloads = [],
+    backend: Backends = [],
+    mode: Modes = [],
+    device: Devices = [],
+    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run folder.")] = None,
+    retry: Annotated[Path | None, typer.Option(help="Measure a run folder's failed records again.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cases and how long they may take.")] = False,
+    deadline: Deadline = running.DEADLINE,
+    instance: Instance = None,
+    region: Region = None,
+    service: Service = None,
+    price_model: PriceModel = "on_demand",
+    price_per_hour: PerHour = None,
+    prices: Prices = None,
+) -> None:
+    """Measure a suite: proofs, pilots, rounds; print the table and where the run folder is."""
+    filters = Filters(tuple(workload), tuple(backend), tuple(mode), tuple(device))
+    asked = money.Asked(instance, region, service, price_model, price_per_hour, prices)
+    request = running.Request(suite, out, rounds, filters, resume, retry, deadline, asked)
+    raise typer.Exit(running.dry_run(request) if dry_run else running.execute(request))
+
+
+@app.command(epilog="Example: stepwatch parity cnn --backend torch --mode eager")
+def parity(
+    workload: Annotated[list[str], typer.Argument(help="Workloads; all of them if none is named.")] = [],
+    backend: Backends = [],
+    mode: Modes = [],
+    device: Annotated[str, typer.Option(help="cpu or gpu: where the measured precision runs.")] = "cpu",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Prove again what is already proved and cached.")] = False,
+    write_golden: Annotated[
+        bool, typer.Option("--write-golden", help="Write the golden evidence anew, if all backends agree on it.")
+    ] = False,
+    deadline: Deadline = running.DEADLINE,
+) -> None:
+    """Prove that every backend and mode does the same work; exit 1 and name the rung and tensor where one does not."""
+    filters = Filters(tuple(workload), tuple(backend), tuple(mode), (device,))
+    raise typer.Exit(ladder.execute(filters, device=device, fresh=fresh, write_golden=write_golden, deadline=deadline))
+
+
+@app.command(epilog="Example: stepwatch report results/20261123T170000Z-quick-1a2b3c4 --format csv")
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    format: Annotated[str, typer.Option(help="markdown, csv or json.")] = "markdown",
+    instance: Instance = None,
+    region: Region = None,
+    service: Service = None,
+    price_model: PriceModel = "on_demand",
+    price_per_hour: PerHour = None,
+    prices: Prices = None,
+) -> None:
+    """Print a run's table again, the same bytes every time, or at another price."""
+    asked = money.Asked(instance, region, service, price_model, price_per_hour, prices)
+    sys.stdout.write(running.report(folder, format, asked))
+
+
+@app.command(name="show", epilog="Example: stepwatch show cnn --backend torch")
+def show_(
+    workload: Annotated[str, typer.Argument(help="A workload's name.")],
+    backend: Annotated[str | None, typer.Option("--backend", "-b", help="Print its native module too.")] = None,
+) -> None:
+    """A workload's layers, shapes, parameters and FLOPs, beside the native module of a backend."""
+    typer.echo(show.text(workload, backend))
+
+
+@app.command(name="list", epilog="Example: stepwatch list")
+def list_() -> None:
+    """Workloads, backends with their modes (and why one is missing), suites and data."""
+    typer.echo(catalogue.text())
+
+
+@app.command(name="doctor", epilog="Example: stepwatch doctor")
+def doctor_() -> None:
+    """The machine as a result would record it, and what each installed backend says of itself."""
+    typer.echo(doctor.text())
+
+
+@data.command(name="fetch", epilog="Example: stepwatch data fetch fashion-mnist")
+def fetch_(
+    name: Annotated[str, typer.Argument(help="fashion-mnist or mnist.")] = "fashion-mnist",
+    folder: Annotated[Path | None, typer.Option(help="Where to put it, in place of the user's cache.")] = None,
+    address: Annotated[str | None, typer.Option(help="Another server, in place of the official one.")] = None,
+) -> None:
+    """Download a data set, check its SHA-256 and keep it in the user's cache."""
+    fetch.fetch(name, folder=folder, address=address, report=typer.echo)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The exit code of one command line. The only place where a `BenchError` is caught."""
+    try:
+        return app(arguments, prog_name="stepwatch", standalone_mode=False) or 0
+    except BenchError as error:
+        typer.echo(f"stepwatch: {error}", err=True)
+        return error.exit_code
+    except TyperException as error:
+        # No arguments at all, or a verb without its own, is a request for help: the text is already printed.
+        if text := error.format_message():
+            typer.echo(f"stepwatch: {text} (see --help)", err=True)
+        return 2
+    except KeyboardInterrupt:
+        typer.echo("stepwatch: interrupted", err=True)
+        return 130
+
+
+def entry() -> None:
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

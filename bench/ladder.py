@@ -1,0 +1,110 @@
+"""The verb `parity`: every backend, mode and layout on the ladder of proof, as a table; and the golden evidence."""
+
+import tempfile
+from pathlib import Path
+
+import msgspec
+from tabulate import tabulate
+
+from bench import backends, machine, parity, proofs, workloads
+from bench.errors import BenchError
+from bench.evidence import Evidence
+from bench.machine import Machine
+from bench.progress import Watch
+from bench.proofs import Subject
+from bench.runner import EXPECTED
+from bench.suite import Filters, check
+
+Line = tuple[str, ...]
+GOLDEN = Path(__file__).parent / "workloads" / "golden"
+
+
+def execute(filters: Filters, *, device: str, fresh: bool, write_golden: bool, deadline: float) -> int:
+    """Prints the proof; 1 where a rung broke, 3 where a proof could not be made, else 0."""
+    check(filters)
+    here = machine.read()
+    if device == "gpu" and not here.gpus:
+        raise BenchError(
+            "device 'gpu' is asked for and this machine has no NVIDIA device that its driver shows; use --device cpu"
+        )
+    subjects, lines = _subjects(filters, device, here)
+    watch = Watch(EXPECTED["proof"] * len(subjects), len(subjects))
+    references: dict[str, Evidence] = {}
+    statuses = []
+    with tempfile.TemporaryDirectory() as logs:
+        for subject in subjects:
+            watch.begin(_name(subject), EXPECTED["proof"])
+            status, line = _prove(subject, here, references, fresh, deadline, Path(logs), golden=not write_golden)
+            statuses.append(status)
+            lines.append((subject.workload, subject.backend, subject.mode, subject.layout, *line))
+            watch.end()
+    watch.close()
+    names = ("workload", "backend", "mode", "layout", "fp64", "allowed", "fp32", "allowed", "verdict")
+    align = ("left", "left", "left", "left", "right", "right", "right", "right", "left")
+    print(tabulate(lines, names, tablefmt="pipe", disable_numparse=True, colalign=align))
+    broken = "parity_failed" in statuses
+    if write_golden and not broken:
+        _write(references)
+    return 1 if broken else 3 if set(statuses) & {"error", "crashed", "oom", "timeout"} else 0
+
+
+def _subjects(filters: Filters, device: str, here: Machine) -> tuple[list[Subject], list[Line]]:
+    """What can be proved here, and a line for each combination that cannot, with the reason."""
+    subjects: list[Subject] = []
+    lines: list[Line] = []
+    for name in filters.workload or workloads.names():
+        workload = workloads.get(name)
+        for backend in map(backends.get, filters.backend or backends.REGISTRY):
+            if not backend.packages:
+                continue  # without a framework there is nothing to prove
+            if reason := backend.missing():
+                lines.append((name, backend.name, "-", "-", "-", "-", "-", "-", f"skipped: {reason}"))
+                continue
+            for mode in filters.mode or backend.modes:
+                for layout in backend.layouts if workload.has_layout() else ("flat",):
+                    if reason := backend.why_not(mode=mode, layout=layout, device=device):
+                        lines.append((name, backend.name, mode, layout, "-", "-", "-", "-", f"unsupported: {reason}"))
+                        continue
+                    subjects.append(Subject(name, backend.name, mode, "fp32", layout, device, here.cores, (), 1))
+    return subjects, lines
+
+
+def _prove(
+    subject: Subject,
+    here: Machine,
+    references: dict[str, Evidence],
+    fresh: bool,
+    deadline: float,
+    logs: Path,
+    *,
+    golden: bool,
+) -> tuple[str, Line]:
+    path = proofs.path_of(subject, here)
+    if fresh:
+        path.unlink(missing_ok=True)
+    if not path.exists():
+        failed = proofs.make(subject, path, log=logs / "log", deadline=deadline)
+        if failed:
+            return failed.status, ("-", "-", "-", "-", f"{failed.status}: {failed.reason}")
+    found = proofs.load(path)
+    verdict = proofs.judge(subject, found, references.get(subject.workload), golden=golden)
+    workload = workloads.get(subject.workload)
+    if not verdict.broken:
+        references.setdefault(subject.workload, found)
+    errors = (verdict.parity_fp64, "fp64"), (verdict.parity_error, subject.precision)
+    cells = [cell for error, p in errors for cell in (f"{error:.1e}", f"{parity.tolerance(workload, p):.0e}")]
+    status = "parity_failed" if verdict.broken else "ok"
+    return status, (*cells, f"{status}: {verdict.broken}" if verdict.broken else "ok")
+
+
+def _write(references: dict[str, Evidence]) -> None:
+    for name, found in references.items():
+        brief = parity.shorten(workloads.get(name), proofs.part(found, "fp64/"))
+        path = GOLDEN / f"{name}.json"
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(brief)) + b"\n")
+        print(f"wrote {path}")
+
+
+def _name(subject: Subject) -> str:
+    layout = "" if subject.layout == "flat" else f" {subject.layout}"
+    return f"{subject.workload} {subject.backend} {subject.mode}{layout} proof"

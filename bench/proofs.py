@@ -1,0 +1,142 @@
+"""Each worker's proof: made once in a process of its own, cached by everything it depends on, judged by the parent."""
+
+import hashlib
+import os
+from pathlib import Path
+from time import monotonic
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from bench import backends, parity, workloads
+from bench.errors import BenchError
+from bench.evidence import Evidence
+from bench.machine import Machine
+from bench.messages import Failed, Open, Opened, Prove
+from bench.process import Process
+from bench.program import Settings
+from bench.records import Case
+from bench.run import adapter_digest
+
+Feeds = tuple[tuple[str, int], ...]
+
+
+class Subject(Struct, frozen=True):
+    """What is to be proved: one worker's settings, and the batches whose first losses the timed process repeats."""
+
+    workload: str
+    backend: str
+    mode: str
+    precision: str
+    layout: str
+    device: str
+    threads: int
+    feeds: Feeds
+    seed: int
+
+    def settings(self, cache: str = "") -> Settings:
+        return Settings(self.mode, self.precision, self.layout, self.device, self.threads, cache)
+
+
+def subject_of(case: Case, feeds: Feeds, seed: int) -> Subject:
+    return Subject(
+        case.workload, case.backend, case.mode, case.precision, case.layout, case.device, case.threads, feeds, seed
+    )
+
+
+class Verdict(Struct, frozen=True):
+    """`broken` is empty where every rung held; `first_losses` by phase/data/batch, in fp64."""
+
+    parity_fp64: float
+    parity_error: float
+    broken: str
+    first_losses: dict[str, list[float]]
+
+
+def folder() -> Path:
+    """Where proofs are kept for later runs: `$XDG_CACHE_HOME/stepwatch/proofs`, by default under ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(root if os.path.isabs(root) else Path.home() / ".cache") / "stepwatch" / "proofs"
+
+
+def path_of(subject: Subject, machine: Machine) -> Path:
+    """The file of this subject's evidence, named by everything that could change it."""
+    workload = workloads.get(subject.workload)
+    depends = (
+        subject,
+        workload.digest,
+        adapter_digest(subject.backend),
+        backends.get(subject.backend).versions(),
+        np.__version__,
+        machine.cpu,
+        [gpu.name + gpu.driver for gpu in machine.gpus] if subject.device == "gpu" else [],
+    )
+    key = hashlib.sha256(msgspec.json.encode(depends)).hexdigest()[:24]
+    return folder() / f"{subject.workload}-{subject.backend}-{subject.mode}-{key}.npz"
+
+
+def make(subject: Subject, path: Path, *, log: Path, deadline: float) -> Failed | None:
+    """Climbs the ladder in a fresh process and leaves the evidence at `path`; what went wrong otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{os.getpid()}-{path.name}")
+    process = Process(log)
+    until = monotonic() + deadline
+    try:
+        answer = process.ask(Open(subject.backend, subject.settings()), until)
+        if isinstance(answer, Opened):
+            answer = process.ask(Prove(subject.workload, subject.feeds, subject.seed, str(draft)), until)
+        if isinstance(answer, Failed):
+            return answer
+        process.close()
+        draft.replace(path)
+        return None
+    finally:
+        process.kill()
+        draft.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Evidence:
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (OSError, ValueError) as error:
+        raise BenchError(f"cached proof {path} cannot be read ({error}); delete it") from None
+
+
+def judge(subject: Subject, found: Evidence, reference: Evidence | None, *, golden: bool = True) -> Verdict:
+    """The fp64 run against the golden evidence in brief and another backend's whole; the measured run against the fp64."""
+    workload = workloads.get(subject.workload)
+    strict = parity.tolerance(workload, "fp64")
+    fp64, measured = part(found, "fp64/"), part(found, "measured/")
+    first = {key.removeprefix("first/"): [float(x) for x in v] for key, v in fp64.items() if key.startswith("first/")}
+    checks: list[tuple[str, parity.Agreement]] = []
+    if golden and (brief := parity.golden(workload)):
+        checks.append(("fp64 against the golden evidence", parity.compare_brief(fp64, brief, strict)))
+    if reference is not None:
+        checks.append(("fp64 against the other backends", parity.compare(fp64, part(reference, "fp64/"), strict)))
+    error64 = max((agreement.error for _, agreement in checks), default=float("nan"))
+    floor = parity.tolerance(workload, subject.precision)
+    as_measured = parity.compare(measured, fp64, floor)
+    checks.append((f"{subject.precision} against fp64", as_measured))
+    for what, agreement in checks:
+        if agreement.broken:
+            return Verdict(error64, as_measured.error, f"{what}: {agreement.broken}", first)
+    if broken := parity.dropout_break(workload, found):
+        return Verdict(error64, as_measured.error, str(broken), first)
+    for key, wanted in first.items():
+        if (far := parity.first_losses_differ(tuple(measured[f"first/{key}"]), np.array(wanted), floor)) is not None:
+            return Verdict(
+                error64, as_measured.error, f"first losses of {key}: differ by {far:.2g}, allowed {floor:.0e}", first
+            )
+        other = None if reference is None else reference.get(f"fp64/first/{key}")
+        if other is not None and (far := parity.first_losses_differ(tuple(wanted), other, strict)) is not None:
+            return Verdict(
+                error64, as_measured.error, f"first losses of {key}: differ by {far:.2g} between backends", first
+            )
+    return Verdict(error64, as_measured.error, "", first)
+
+
+def part(found: Evidence, prefix: str) -> Evidence:
+    """The entries under a prefix, without it."""
+    return {key.removeprefix(prefix): array for key, array in found.items() if key.startswith(prefix)}

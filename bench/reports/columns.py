@@ -1,0 +1,35 @@
+"""A report as the design's columns: the one list that CSV and JSON share."""
+
+from decimal import Decimal
+
+from bench.table import Report, Row
+
+COLUMNS = (
+    *("workload", "phase", "measure", "backend", "mode", "precision", "layout", "batch", "data", "device"),
+    *("input", "steps_per_call", "recipe", "threads"),
+    *("status", "reason", "rounds", "samples"),
+    *("step_ms", "step_ms_low", "step_ms_high", "samples_per_second", "relative", "relative_low", "relative_high"),
+    *("first_step_cold_ms", "first_step_warm_ms", "break_even_steps"),
+    *("latency_p50_ms", "latency_p90_ms", "latency_p99_ms"),
+    *("peak_memory_mib", "utilisation", "bound_by", "parity_fp64", "parity_error"),
+    *("instance", "price_model", "price_as_of", "usd_per_hour", "usd_per_hour_share"),
+    *("usd_per_million_samples", "usd_per_million_samples_share"),
+)
+Value = str | int | float | Decimal | None
+
+
+def values(report: Report, row: Row) -> dict[str, Value]:
+    """A row by column. What is not known is None."""
+    price = report.price
+    money: dict[str, Value] = {
+        "instance": (price.instance or None) if price else None,
+        "price_model": (price.price_model or None) if price else None,
+        "price_as_of": (price.as_of or None) if price else None,
+        "usd_per_hour": price.usd_per_hour if price else None,
+        "usd_per_hour_share": price.usd_per_hour_share if price else None,
+    }
+    found: dict[str, Value] = {}
+    for column in COLUMNS:
+        owner = row.case if hasattr(row.case, column) else row
+        found[column] = money[column] if column in money else getattr(owner, column)
+    return found

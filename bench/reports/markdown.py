@@ -1,0 +1,183 @@
+"""`table.md`: a table per workload, phase and measure, fastest first, legible in a terminal and in a pull request."""
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+from tabulate import tabulate
+
+from bench.table import FRAMEWORK_FREE, Report, Row
+from bench.workloads import get
+
+Format = Callable[[Row], str]
+
+
+def render(report: Report) -> str:
+    parts = [f"# Stepwatch: {report.run.suite.name}", machine_line(report), *money_lines(report)]
+    if report.run.suite.protocol.shortened():
+        parts.append("**Shortened protocol: numbers to look at, not to quote.**")
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in report.rows:
+        groups.setdefault((row.case.workload, row.case.phase, row.case.measure), []).append(row)
+    for rows in groups.values():
+        parts += section(report, rows)
+    return "\n\n".join(parts) + "\n"
+
+
+def machine_line(report: Report) -> str:
+    run, machine = report.run, report.run.machine
+    devices = {row.case.device for row in report.rows}
+    gpu = f", {machine.gpus[0].name} (driver {machine.gpus[0].driver})" if "gpu" in devices and machine.gpus else ""
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    return (
+        f"{machine.cpu}, {machine.cores} of {machine.cores_present} cores, {machine.memory_gib:g} GiB{gpu}; "
+        f"{machine.system}, Python {machine.python}; {versions}; commit {run.commit}; begun {run.started}."
+    )
+
+
+def money_lines(report: Report) -> list[str]:
+    """Which price was used and how far it can be trusted; nothing where no price was given."""
+    price = report.price
+    if price is None:
+        return []
+    what = " ".join(word for word in (price.service, price.instance, price.region, price.price_model) if word)
+    dated = f" as of {price.as_of}" if price.as_of else "" if price.from_command_line else ", undated"
+    text = f"Price: {what or 'given on the command line'}, {price.usd_per_hour} USD/h{dated} ({price.source})."
+    if report.price_age == "old":
+        text += " The price is old: check it before you decide by it."
+    if report.price_age == "stale":
+        text += " The price is over a year old or undated: costs are marked ~."
+    if price.usd_per_hour_share is not None and price.accelerator_count != 1:
+        text += (
+            f" The share is one of its {price.accelerator_count} accelerators and assumes that somebody rents the rest."
+        )
+    if price.vcpus and price.vcpus != report.run.machine.cores and not price.accelerator:
+        text += f" Measured on {report.run.machine.cores} cores; the instance has {price.vcpus}: the cost is of these times at its price."
+    return [text + " On one machine the price cancels: between rows here the cost ratio is the time ratio."]
+
+
+def section(report: Report, rows: list[Row]) -> list[str]:
+    case = rows[0].case
+    title = f"## {case.workload}, {case.phase}" + (", latency" if case.measure == "latency" else "")
+    measured = sorted((r for r in rows if r.step_ms is not None), key=lambda r: (r.case.batch, r.step_ms))
+    rest = [row for row in rows if row.step_ms is None]
+    columns = _columns(report, rows)
+    body = [[form(row) for _, form in columns] for row in (*measured, *rest)]
+    align = ["left" if name in ("backend", "mode", "layout", "status") else "right" for name, _ in columns]
+    table = tabulate(body, [name for name, _ in columns], tablefmt="pipe", colalign=align, disable_numparse=True)
+    remarks = [f"- {_name(row, rows)}: **{row.status}**, {row.reason}" for row in (*measured, *rest) if row.reason]
+    return [title, caption(rows), table, *(["\n".join(remarks)] if remarks else [])]
+
+
+def caption(rows: list[Row]) -> str:
+    """What the rows have in common, what differs, and whether one of them is proved to be the fastest."""
+    case, workload = rows[0].case, get(rows[0].case.workload)
+    same = []
+    differs = []
+    axes = {"batch": "batch {}", "precision": "{}", "data": "{} images", "device": "on the {}", "threads": "{} threads"}
+    for axis, words in axes.items():
+        found = sorted({getattr(row.case, axis) for row in rows})
+        same.append(words.format(" / ".join(map(str, found))))
+    for axis in ("mode", "layout"):
+        found = sorted({getattr(row.case, axis) for row in rows})
+        if len(found) > 1:
+            differs.append(f"{axis} ({', '.join(found)})")
+        elif found != ["flat"]:
+            same.append(f"{axis} {found[0]}")
+    text = f"{workload.description}; {', '.join(same)}. {workload.parameter_count():,} parameters, "
+    text += f"{workload.flops_per_sample(case.phase) / 1e6:.3g} MFLOP a sample."
+    if differs:
+        text += f" Rows differ in {' and '.join(differs)}."
+    return " ".join([text, *_winners(rows)])
+
+
+def _winners(rows: list[Row]) -> Iterable[str]:
+    """Per batch, precision, data and device: who is fastest, if the interval against every rival excludes 1."""
+    for base in (row for row in rows if row.relative == 1.0 and row.relative_low is None):
+        rivals = [r for r in rows if r.relative is not None and r is not base and _same(r, base)]
+        at = f" at batch {base.case.batch}" if len({r.case.batch for r in rows}) > 1 else ""
+        if not rivals:
+            continue
+        close = [r for r in rivals if r.relative_low is None or r.relative_low <= 1]
+        if not close:
+            yield f"Fastest{at}: {_name(base, rows)}."
+        elif any(r.relative_low is None for r in close):
+            yield f"Too few rounds to say which is fastest{at}."
+        else:
+            yield f"No row is proved fastest{at}: {_name(base, rows)} and {', '.join(_name(r, rows) for r in close)} are too close."
+
+
+def _same(a: Row, b: Row) -> bool:
+    return all(getattr(a.case, x) == getattr(b.case, x) for x in ("batch", "precision", "data", "device"))
+
+
+def _name(row: Row, rows: list[Row]) -> str:
+    words = [row.case.backend, row.case.mode]
+    if row.case.layout != "flat":
+        words.append(row.case.layout)
+    if len({r.case.batch for r in rows}) > 1:
+        words.append(f"batch {row.case.batch}")
+    return " ".join(words)
+
+
+def _columns(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
+    def varies(axis: str) -> bool:
+        return len({getattr(row.case, axis) for row in rows}) > 1
+
+    latency = rows[0].case.measure == "latency"
+    columns: list[tuple[str, Format]] = [("backend", lambda r: r.case.backend), ("mode", lambda r: r.case.mode)]
+    columns += [("layout", lambda r: r.case.layout)] if any(r.case.layout != "flat" for r in rows) else []
+    for axis in ("batch", "precision", "data", "device", "threads"):
+        if varies(axis):
+            columns.append((axis, lambda r, axis=axis: str(getattr(r.case, axis))))  # type: ignore[misc]
+    columns.append(("step ms", lambda r: digits(r.step_ms)))
+    columns.append(("95 %", lambda r: interval(r.step_ms_low, r.step_ms_high)))
+    if latency:
+        columns += [
+            ("p50 ms", lambda r: digits(r.latency_p50_ms)),
+            ("p90 ms", lambda r: digits(r.latency_p90_ms)),
+            ("p99 ms", lambda r: digits(r.latency_p99_ms)),
+        ]
+    else:
+        columns.append(("samples/s", lambda r: digits(r.samples_per_second)))
+    columns += [
+        ("relative", _relative),
+        ("first call ms cold", lambda r: digits(r.first_step_cold_ms)),
+        ("warm", lambda r: digits(r.first_step_warm_ms)),
+        ("memory MiB", lambda r: digits(r.peak_memory_mib)),
+        ("parity fp64", lambda r: error(r.parity_fp64)),
+        ("as measured", lambda r: error(r.parity_error)),
+    ]
+    if report.price:
+        mark = "~" if report.price_age == "stale" else ""
+        columns.append(("USD/M samples", lambda r: money(r.usd_per_million_samples, mark)))
+        if report.price.usd_per_hour_share is not None and report.price.accelerator_count != 1:
+            columns.append(("share", lambda r: money(r.usd_per_million_samples_share, mark)))
+    return [*columns, ("status", lambda r: r.status)]
+
+
+def _relative(row: Row) -> str:
+    if row.case.backend == FRAMEWORK_FREE or row.relative is None:
+        return "-"
+    if row.relative_low is None:
+        return f"{row.relative:.2f}"
+    return f"{row.relative:.2f} ({row.relative_low:.2f}-{row.relative_high:.2f})"
+
+
+def digits(value: float | None) -> str:
+    """Three significant digits, in full: no powers of ten."""
+    if value is None:
+        return "-"
+    rounded = Decimal(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{digits(low)}-{digits(high)}"
+
+
+def error(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}"
+
+
+def money(value: object, mark: str) -> str:
+    return "-" if value is None else f"{mark}{value:.3g}"

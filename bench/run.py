@@ -1,0 +1,171 @@
+"""A run's identity, `run.json`: what was asked, of which machine, by which code. And the folder that holds it."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bench import __version__, backends, records
+from bench.errors import BenchError
+from bench.machine import Machine
+from bench.suite import Filters, Planned, Suite
+
+SHARED = ("layers", "axes", "workload", "program", "datasets", "evidence", "probes", "worker")
+
+
+class Run(Struct, frozen=True):
+    """Everything that must be the same for two parts of a run to belong together, and when it began."""
+
+    suite: Suite
+    planned: tuple[Planned, ...]
+    machine: Machine
+    filters: Filters
+    versions: dict[str, str]
+    commit: str
+    harness: str
+    deadline: float
+    started: str
+    better_data: str = ""
+    schema: int = records.SCHEMA
+
+
+def create(
+    suite: Suite, planned: list[Planned], machine: Machine, filters: Filters, deadline: float, better: str
+) -> Run:
+    versions = {"stepwatch": __version__, "numpy": metadata.version("numpy")}
+    for name in sorted({p.case.backend for p in planned}):
+        versions |= backends.get(name).versions()
+    return Run(suite, tuple(planned), machine, filters, versions, commit(), harness(), deadline, now(), better)
+
+
+def now() -> str:
+    """The present instant, UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def commit() -> str:
+    """The checkout's commit, marked `-dirty` where files differ from it; the version where there is no checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return f"v{__version__}"
+    try:
+        named = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"], capture_output=True, text=True
+        )
+    except FileNotFoundError:  # a checkout on a machine without git
+        return f"v{__version__}"
+    return named.stdout.strip() or f"v{__version__}"
+
+
+def harness() -> str:
+    """Digest of the package's own sources: two dirty checkouts of one commit are not the same code."""
+    return source_digest(sorted(Path(__file__).parent.rglob("*.py")))
+
+
+def adapter_digest(backend: str) -> str:
+    """Digest of what a proof of this backend depends on in our own code."""
+    package = Path(__file__).parent
+    return source_digest(
+        [*(package / f"{name}.py" for name in SHARED), *sorted((package / "backends" / backend).glob("*.py"))]
+    )
+
+
+def source_digest(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def default_folder(run: Run) -> Path:
+    stamp = run.started.replace("-", "").replace(":", "")
+    return Path("results") / f"{stamp}-{run.suite.name}-{run.commit}"
+
+
+def make_folder(folder: Path, run: Run) -> None:
+    """Creates the run folder with its run.json in one step: a folder that exists is a run, or is not ours to touch."""
+    if folder.exists():
+        what = "a folder" if folder.is_dir() else "a file"
+        raise BenchError(
+            f"--out {folder} wants a folder that is not there yet, found {what}; choose another name, or --resume it"
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise BenchError(f"cannot create {folder}: {error.strerror}; choose another --out", exit_code=74) from None
+    try:
+        (draft / "logs").mkdir()
+        (draft / "run.json").write_bytes(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
+        draft.chmod(0o755)
+        draft.rename(folder)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise BenchError(f"cannot write {folder}: {error.strerror}; nothing was kept", exit_code=74) from None
+
+
+def read_folder(folder: Path) -> Run:
+    """The run.json of a folder; `BenchError` where the folder is missing, a file, or no run."""
+    if not folder.exists():
+        raise BenchError(f"no run folder {folder}; see results/ for those that exist")
+    if not folder.is_dir():
+        raise BenchError(f"wanted a run folder, found the file {folder}; give the folder that holds results.jsonl")
+    path = folder / "run.json"
+    try:
+        text = path.read_bytes()
+        schema = msgspec.json.decode(text, type=dict).get("schema")
+        if schema != records.SCHEMA:
+            raise BenchError(
+                f"{path}: wanted schema version {records.SCHEMA}, found {schema}; read it with the Stepwatch that wrote it"
+            )
+        return msgspec.json.decode(text, type=Run)
+    except FileNotFoundError:
+        raise BenchError(f"{folder} is not a run folder: it has no run.json") from None
+    except OSError as error:
+        raise BenchError(f"cannot read {path}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise BenchError(f"{path} is not a run's: {error}") from None
+
+
+def check_same(old: Run, new: Run, folder: Path) -> None:
+    """`BenchError` naming the first thing in which a resumed run would differ from the one that began."""
+
+    def differs(what: str, was: object, now: object) -> BenchError:
+        return BenchError(f"cannot resume {folder}: it was begun with {what} {was}, now it is {now}; start a new run")
+
+    if old.suite != new.suite:
+        raise differs("suite", old.suite.name, f"{new.suite.name} (another content)")
+    if old.planned != new.planned:
+        raise differs("cases", len(old.planned), f"{len(new.planned)} (other filters, data or installed backends)")
+    if old.machine != new.machine:
+        changed = next(
+            name for name in Machine.__struct_fields__ if getattr(old.machine, name) != getattr(new.machine, name)
+        )
+        raise differs(f"machine {changed}", getattr(old.machine, changed), getattr(new.machine, changed))
+    if old.commit != new.commit:
+        raise differs("commit", old.commit, new.commit)
+    if old.harness != new.harness:
+        raise differs("code", old.harness, f"{new.harness} (the sources changed)")
+    if old.versions != new.versions:
+        changed = next(k for k in {**old.versions, **new.versions} if old.versions.get(k) != new.versions.get(k))
+        raise differs(f"version of {changed}", old.versions.get(changed), new.versions.get(changed))
+
+
+def lock(folder: Path) -> int:
+    """Holds the folder for this process alone; the kernel lets go when the process ends, however it ends."""
+    import fcntl
+
+    descriptor = os.open(folder / "run.json", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise BenchError(f"another process is running {folder}; wait for it or stop it") from None
+    return descriptor

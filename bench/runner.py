@@ -1,0 +1,322 @@
+"""Runs a plan: proofs, pilots, then rounds of fresh processes. Appends records; computes nothing from them."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+from msgspec import Struct
+
+from bench import backends, parity, proofs, schedule, workloads
+from bench.errors import BenchError
+from bench.evidence import Evidence
+from bench.messages import Burst, Bursts, Failed, Open, Opened, Warm, Warmed
+from bench.process import Process
+from bench.progress import Watch
+from bench.records import (
+    PILOT_ROUND,
+    Case,
+    Failure,
+    Ledger,
+    Origin,
+    Pilot,
+    Proof,
+    Record,
+    Sample,
+    drop_torn_line,
+    latest,
+    read,
+)
+from bench.run import Run, now
+
+# What a process is expected to take, in seconds, before any has been timed: for the time left and for --dry-run.
+EXPECTED = {"proof": 8.0, "start": 2.5, "case": 3.0}
+# Losses under dropout depend on the framework's own random numbers: they are held only to their order of magnitude.
+STOCHASTIC_TOLERANCE = 0.5
+
+
+class Work(Struct, frozen=True):
+    """One process to come: what it is for, its cases, and its round."""
+
+    kind: str
+    cases: tuple[Case, ...]
+    round: int = PILOT_ROUND
+
+    @property
+    def expected(self) -> float:
+        if self.kind == "proof":
+            return EXPECTED["proof"]
+        return EXPECTED["start"] + EXPECTED["case"] * len(self.cases)
+
+
+def works(run: Run) -> list[Work]:
+    """Every process of a run, in order."""
+    cases = [p.case for p in run.planned if not p.status]
+    proofs_ = [Work("proof", tuple(g)) for g in schedule.groups(cases) if backends.get(g[0].backend).packages]
+    pilots = [Work("pilot", (case,)) for case in cases]
+    rounds = schedule.rounds(cases, count=run.suite.rounds, seed=run.suite.seed)
+    return proofs_ + pilots + [Work("round", tuple(group), n) for n, order in rounds for group in order]
+
+
+class Runner:
+    """One run folder at work."""
+
+    def __init__(self, run: Run, folder: Path, *, retry: bool = False) -> None:
+        self.run, self.folder = run, folder
+        path = folder / "results.jsonl"
+        found, self.torn = read(path)
+        if self.torn:
+            drop_torn_line(path)
+        self.records = latest(found)
+        if retry:
+            self.records = {key: record for key, record in self.records.items() if not _failed(record)}
+        self.ledger = Ledger(path)
+        self.evidence: dict[str, Evidence] = {}
+        self.log = folder / "logs"
+
+    def execute(self) -> None:
+        """Makes every record that is not there yet. Whatever happens, no worker outlives this call."""
+        todo = [(work, left) for work in works(self.run) if (left := self._left(work))]
+        watch = Watch(sum(work.expected for work, _ in todo), len(todo))
+        self.process: Process | None = None
+        try:
+            for work, _ in todo:
+                left = self._left(work)  # a failed proof or pilot has meanwhile taken its cases out
+                watch.begin(self._label(work, left), work.expected)
+                outcome = self._do(work, left) if left else "not needed"
+                watch.end(outcome)
+            shutil.rmtree(self.folder / "cache", ignore_errors=True)
+        finally:
+            watch.close()
+            if self.process:
+                self.process.kill()
+            self.ledger.close()
+
+    def _left(self, work: Work) -> list[Case]:
+        """The cases of a process that still need it."""
+        if work.kind == "proof":
+            return [] if work.cases[0].worker in self.records else list(work.cases)
+        open_cases = [case for case in work.cases if (case, work.round) not in self.records]
+        if work.kind == "pilot":
+            return open_cases
+        failures = Counter(r.case for r in self.records.values() if isinstance(r, Failure))
+        broken = {case for case in open_cases if isinstance(self.records.get((case, PILOT_ROUND)), Failure)}
+        # Once most of a case's rounds have failed no number can come of it; the others need not wait for its deadlines.
+        return [case for case in open_cases if case not in broken and 2 * failures[case] <= self.run.suite.rounds]
+
+    def _label(self, work: Work, cases: Iterable[Case]) -> str:
+        case = work.cases[0]
+        what = "pilot" if work.kind == "pilot" else "proof" if work.kind == "proof" else f"round {work.round + 1}"
+        name = " ".join((case.workload, case.backend, case.mode, *((case.layout,) if case.layout != "flat" else ())))
+        return name + f" {what}" + (f" {case.phase} {case.measure} {case.batch}" if work.kind == "pilot" else "")
+
+    def _do(self, work: Work, cases: list[Case]) -> str:
+        before = len([r for r in self.records.values() if isinstance(r, Failure)])
+        match work.kind:
+            case "proof":
+                self._prove(cases)
+            case "pilot":
+                self._measure(cases, PILOT_ROUND)
+            case _:
+                self._measure(cases, work.round)
+        failed = [r for r in self.records.values() if isinstance(r, Failure)][before:]
+        return "; ".join(sorted({f"{r.status}: {r.reason}" for r in failed}))
+
+    def _prove(self, cases: list[Case]) -> None:
+        case = cases[0]
+        feeds = tuple(sorted({(c.data, c.batch) for c in cases}))
+        subject = proofs.subject_of(case, feeds, self.run.suite.seed)
+        path = proofs.path_of(subject, self.run.machine)
+        cached = path.exists()
+        if not cached:
+            log = self.log / f"proof-{'-'.join(case.worker)}.log"
+            failed = proofs.make(subject, path, log=log, deadline=self.run.deadline)
+            if failed:
+                for case in cases:
+                    self._fail(case, PILOT_ROUND, failed, log)
+                return
+        found = proofs.load(path)
+        verdict = proofs.judge(subject, found, self.evidence.get(case.workload))
+        if not verdict.broken:
+            self.evidence.setdefault(case.workload, found)
+        self._append(
+            Proof(
+                case.worker,
+                self._origin(case, PILOT_ROUND),
+                verdict.parity_fp64,
+                verdict.parity_error,
+                verdict.broken,
+                verdict.first_losses,
+                cached,
+            )
+        )
+        if verdict.broken:
+            for case in cases:
+                self._fail(case, PILOT_ROUND, Failed("parity_failed", verdict.broken), Path())
+
+    def _measure(self, cases: list[Case], number: int) -> None:
+        """The cases one after another in one process, and in a fresh one after a case that killed it."""
+        name = "-".join(cases[0].worker)
+        for case in cases:
+            until = monotonic() + self.run.deadline
+            pilot = number == PILOT_ROUND
+            log = self.log / (
+                f"pilot-{name}-{case.phase}-{case.measure}-{case.batch}.log" if pilot else f"round{number}-{name}.log"
+            )
+            if self.process is None:
+                self.process = Process(log)
+                started = self._open(case, pilot, until)
+                if isinstance(started, Failed):
+                    self._fail(case, number, started, log)
+                    self._end()
+                    continue
+                self.opened = started
+            answer = self._pilot(case, until) if pilot else self._sample(case, number, until)
+            if isinstance(answer, Failed):
+                self._fail(case, number, answer, log)
+                if answer.status != "parity_failed":
+                    self._end()  # whatever a failed case left behind must not touch the next one
+            else:
+                self._append(answer)
+        self._end()
+
+    def _open(self, case: Case, pilot: bool, until: float) -> Opened | Failed:
+        # A pilot's caches are its own, so that its first call is cold; a worker's rounds share theirs.
+        own = f"-{case.phase}-{case.measure}-{case.batch}-pilot" if pilot else ""
+        cache = (self.folder / "cache" / f"{'-'.join(case.worker)}{own}").absolute()
+        cache.mkdir(parents=True, exist_ok=True)
+        subject = proofs.subject_of(case, (), self.run.suite.seed)
+        assert self.process is not None
+        answer = self.process.ask(Open(case.backend, subject.settings(str(cache))), until)
+        return answer if isinstance(answer, Opened | Failed) else _unexpected(answer)
+
+    def _warm(self, case: Case, until: float, steps: int = 0) -> Warmed | Failed:
+        protocol = self.run.suite.protocol
+        assert self.process is not None
+        answer = self.process.ask(
+            Warm(
+                workload=case.workload,
+                phase=case.phase,
+                measure=case.measure,
+                batch=case.batch,
+                data=case.data,
+                feed=protocol.feed,
+                seed=self.run.suite.seed,
+                steps=steps,
+                minimum_steps=protocol.warm_up_steps,
+                minimum_seconds=protocol.warm_up_seconds,
+                burst_seconds=protocol.burst_seconds,
+            ),
+            until,
+        )
+        if isinstance(answer, Failed):
+            return answer
+        if not isinstance(answer, Warmed):
+            return _unexpected(answer)
+        return self._first_losses_differ(case, answer) or answer
+
+    def _first_losses_differ(self, case: Case, warmed: Warmed) -> Failed | None:
+        proof = self.records.get(case.worker)
+        if not isinstance(proof, Proof):
+            return None  # the null backend has none
+        workload = workloads.get(case.workload)
+        wanted = np.array(proof.first_losses[f"{case.phase}/{case.data}/{case.batch}"])
+        stochastic = case.phase == "train" and workload.deterministic() != workload
+        allowed = STOCHASTIC_TOLERANCE if stochastic else parity.tolerance(workload, case.precision)
+        far = parity.first_losses_differ(warmed.losses, wanted, allowed)
+        if far is None:
+            return None
+        return Failed(
+            "parity_failed",
+            f"first losses of the timed process differ by {far:.2g} from the proof's, allowed {allowed:.0e}",
+        )
+
+    def _burst(self, steps: int, count: int, until: float) -> Bursts | Failed:
+        assert self.process is not None
+        answer = self.process.ask(Burst(steps, count), until)
+        if isinstance(answer, Failed):
+            return answer
+        if not isinstance(answer, Bursts):
+            return _unexpected(answer)
+        if answer.compilations:
+            return Failed(
+                "error",
+                f"{answer.compilations} compilations inside timed bursts: the warm-up did not reach a steady state",
+            )
+        if not answer.finite:
+            return Failed("error", "a weight is not finite after the timed steps")
+        return answer
+
+    def _pilot(self, case: Case, until: float) -> Pilot | Failed:
+        warmed = self._warm(case, until)
+        if isinstance(warmed, Failed):
+            return warmed
+        bursts = self._burst(warmed.steps_per_burst, 2, until)
+        if isinstance(bursts, Failed):
+            return bursts
+        return Pilot(
+            case=case,
+            origin=self._origin(case, PILOT_ROUND),
+            first_calls=warmed.first_calls,
+            warm_up_steps=warmed.steps,
+            steps_per_burst=warmed.steps_per_burst,
+            fence_seconds=warmed.fence_seconds,
+            import_seconds=self.opened.import_seconds,
+            peak_bytes=bursts.peak_bytes,
+        )
+
+    def _sample(self, case: Case, number: int, until: float) -> Sample | Failed:
+        pilot = self.records[(case, PILOT_ROUND)]
+        assert isinstance(pilot, Pilot)
+        warmed = self._warm(case, until, pilot.warm_up_steps)
+        if isinstance(warmed, Failed):
+            return warmed
+        protocol = self.run.suite.protocol
+        latency = case.measure == "latency"
+        steps, count = (1, protocol.latency_calls) if latency else (pilot.steps_per_burst, protocol.bursts)
+        bursts = self._burst(steps, count, until)
+        if isinstance(bursts, Failed):
+            return bursts
+        return Sample(
+            case=case,
+            origin=self._origin(case, number),
+            first_calls=warmed.first_calls,
+            steps=steps,
+            wall_ns=bursts.wall_ns,
+            cpu_ns=bursts.cpu_ns,
+            switches=bursts.switches,
+            losses=warmed.losses,
+        )
+
+    def _fail(self, case: Case, number: int, failed: Failed, log: Path) -> None:
+        where = str(log.relative_to(self.folder)) if log.name else ""
+        self._append(Failure(case, self._origin(case, number), failed.status, failed.reason, where))
+
+    def _append(self, record: Record) -> None:
+        self.ledger.append(record)
+        self.records |= latest([record])
+
+    def _origin(self, case: Case, number: int) -> Origin:
+        return Origin(
+            digest=workloads.get(case.workload).digest,
+            machine=self.run.machine.digest,
+            versions=backends.get(case.backend).versions(),
+            commit=self.run.commit,
+            round=number,
+            started=now(),
+        )
+
+    def _end(self) -> None:
+        if self.process:
+            self.process.close()
+        self.process = None
+
+
+def _failed(record: Record) -> bool:
+    return isinstance(record, Failure) or (isinstance(record, Proof) and bool(record.broken))
+
+
+def _unexpected(answer: object) -> Failed:
+    raise BenchError(f"the worker answered {type(answer).__name__} to another question; this is a defect of Stepwatch")

@@ -1,0 +1,177 @@
+"""The verbs `run` and `report`: from a request to a run folder, and from a run folder to a table."""
+
+import os
+import sys
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bench import datasets, machine, money, records, runner, table
+from bench import run as runs
+from bench.errors import BenchError
+from bench.prices import book
+from bench.prices.book import Price
+from bench.progress import duration
+from bench.reports import csv, json, markdown
+from bench.run import Run
+from bench.suite import Filters, Suite, find, load, plan
+
+DEADLINE = 300.0  # seconds; the slowest honest case seen was torch.compile's first CNN step on 2 cores, under 60
+FORMATS = {"markdown": markdown.render, "csv": csv.render, "json": json.render}
+
+
+class Request(Struct, frozen=True):
+    """What `stepwatch run` was asked for."""
+
+    suite: str | None
+    out: Path | None
+    rounds: int | None
+    filters: Filters
+    resume: Path | None
+    retry: Path | None
+    deadline: float
+    price: money.Asked
+
+
+def execute(request: Request) -> int:
+    """Runs, resumes or retries; prints the table; the exit code of the design."""
+    price = money.price(request.price)
+    if request.resume and request.retry:
+        raise BenchError("--resume and --retry exclude each other: --retry also goes on with what is not measured yet")
+    folder = request.resume or request.retry
+    if folder:
+        run = _continued(request, folder)
+    else:
+        run = _planned(request)
+        _verify(run)
+        folder = request.out or runs.default_folder(run)
+        runs.make_folder(folder, run)
+    held = runs.lock(folder)
+    try:
+        work = runner.Runner(run, folder, retry=request.retry is not None)
+        if work.torn:
+            _say(f"{folder / 'results.jsonl'}: the last line was torn and is dropped; that record is made again")
+        try:
+            work.execute()
+        except KeyboardInterrupt:
+            _say(f"interrupted; what is finished is kept: stepwatch run --resume {folder}")
+            return 130
+        if price:
+            book.write_used(folder / "prices.csv", [price])
+        return _conclude(folder)
+    finally:
+        os.close(held)
+
+
+def _conclude(folder: Path) -> int:
+    made = _report(folder, None)
+    for name, render in (("table.md", markdown.render), ("table.csv", csv.render)):
+        _write(folder / name, render(made))
+    sys.stdout.write(markdown.render(made))
+    print(f"\nRun folder: {folder}")
+    print(_data_line(made.run))
+    return table.exit_code(made.rows)
+
+
+def report(folder: Path, wanted: str, asked: money.Asked) -> str:
+    """A run's table in one format, at the price asked for, else at the one it was made with."""
+    if wanted not in FORMATS:
+        raise BenchError(f"no format '{wanted}'; there are {', '.join(FORMATS)}")
+    return FORMATS[wanted](_report(folder, money.price(asked)))
+
+
+def dry_run(request: Request) -> int:
+    """Prints the cases, and an upper bound of the time with its reasoning."""
+    money.price(request.price)
+    run = _planned(request)
+    for planned in run.planned:
+        print(f"{planned.case}" + (f"  {planned.status}: {planned.reason}" if planned.status else ""))
+    works = runner.works(run)
+    counts = {kind: [w for w in works if w.kind == kind] for kind in ("proof", "pilot", "round")}
+    bound = request.deadline * sum(1 if w.kind == "proof" else len(w.cases) for w in works)
+    print(
+        f"\n{len(run.planned)} cases, {sum(not p.status for p in run.planned)} to be measured, data: {_data_line(run)}"
+    )
+    print(f"{len(works)} processes: " + ", ".join(f"{len(found)} {kind}s" for kind, found in counts.items()))
+    print(
+        f"At most {duration(bound)}: every proof, and every case of every other process, may take its deadline of "
+        f"{request.deadline:g} s before it is killed."
+    )
+    expected = runner.EXPECTED
+    print(
+        f"Likely about {duration(sum(w.expected for w in works))}: {expected['proof']:g} s a proof that is not cached, "
+        f"{expected['start']:g} s to start a process, {expected['case']:g} s a case in it (warm-up, bursts, compilation)."
+    )
+    return 0
+
+
+def _planned(request: Request) -> Run:
+    if request.suite is None:
+        raise BenchError("wanted a SUITE (or --resume DIR); 'stepwatch list' names the shipped ones")
+    if not request.deadline > 0:
+        raise BenchError(f"--deadline wants a number of seconds above 0, found {request.deadline:g}")
+    here = machine.read()
+    suite = _effective(request, load(find(request.suite)))
+    cases = plan(suite, here, request.filters)
+    better = next((b for name in {p.case.data for p in cases} if (b := datasets.locate(name).better)), "")
+    return runs.create(suite, cases, here, request.filters, request.deadline, better)
+
+
+def _effective(request: Request, suite: Suite) -> Suite:
+    if request.rounds is None:
+        return suite
+    if not 1 <= request.rounds <= 1000:
+        raise BenchError(f"--rounds wants a whole number from 1 to 1000, found {request.rounds}")
+    return replace(suite, rounds=request.rounds)
+
+
+def _continued(request: Request, folder: Path) -> Run:
+    """The run of a folder, once it is certain that what is added to it now is the same run."""
+    old = runs.read_folder(folder)
+    if request.out or request.filters != Filters():
+        raise BenchError("--out and filters belong to the run that was begun; leave them out when you resume it")
+    suite = old.suite if request.suite is None else load(find(request.suite))
+    suite = _effective(request, suite)
+    here = machine.read()
+    new = runs.create(suite, plan(suite, here, old.filters), here, old.filters, old.deadline, old.better_data)
+    runs.check_same(old, new, folder)
+    _verify(old)
+    return replace(old, deadline=request.deadline)
+
+
+def _verify(run: Run) -> None:
+    """Checks the data's hashes once, in the parent, before anything is timed."""
+    for name in sorted({p.case.data for p in run.planned}):
+        datasets.verify(datasets.locate(name))
+
+
+def _report(folder: Path, price: Price | None) -> table.Report:
+    run = runs.read_folder(folder)
+    found, torn = records.read(folder / "results.jsonl")
+    if torn:
+        _say(f"{folder / 'results.jsonl'}: the last line is torn and is left out; --resume makes that record again")
+    if not found and any(not p.status for p in run.planned):
+        raise BenchError(f"{folder} holds no results yet; go on with: stepwatch run --resume {folder}")
+    if price is None and (folder / "prices.csv").exists():
+        (price,) = book.read_used(folder / "prices.csv")
+    return table.report(run, records.latest(found), price)
+
+
+def _data_line(run: Run) -> str:
+    names = sorted({p.case.data for p in run.planned})
+    return f"Data: {', '.join(names)}" + (f". {run.better_data}" if run.better_data else ".")
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise records.cannot_write(path, error, "results.jsonl is whole") from None
+
+
+def _say(text: str) -> None:
+    print(f"stepwatch: {text}", file=sys.stderr)
