@@ -14,44 +14,40 @@ TERMS = 1024
 
 
 class Probe(Workload, frozen=True):
-    """A workload whose kernels all hold `fill`, and whose biases hold 0."""
+    """A workload whose kernels hold one value a column, and whose biases hold 0."""
 
-    fill: float = 0.0
+    columns: tuple[float, ...] = ()
 
     def weights(self, seed: int) -> dict[str, Array]:
         return {
-            path: np.full(shape, self.fill if path.endswith("kernel") else 0.0)
+            path: np.broadcast_to(np.array(self.columns), shape).copy() if path.endswith("kernel") else np.zeros(shape)
             for path, shape in self.parameters().items()
         }
 
 
-def probe(fill: float, inputs: int, layers: tuple[Dense | Dropout, ...], rate: float = 0.0) -> Probe:
-    return Probe("canary", "", (inputs,), layers[-1].out((inputs,))[0], layers, SGD(rate), fill)
+def probe(columns: tuple[float, ...], inputs: int, layers: tuple[Dropout, ...] = (), rate: float = 0.0) -> Probe:
+    stack = (*layers, Dense(len(columns)))
+    return Probe("canary", "", (inputs,), len(columns), stack, SGD(rate), columns)
 
 
 def disagreement(backend: BackendModule, settings: Settings) -> str:
-    """What a canary says against the settings, or an empty string. Also the framework's first work in the process."""
-    total = _sum(backend, settings, 1.0001, 1.0)
-    wanted = TERMS * 1.0001
+    """What a canary says against the settings, or an empty string.
+
+    It is also the framework's first work in the process, so that no case's first call pays for starting thread pools.
+    """
+    program = backend.build(probe((1.0001, 1e-20), TERMS), _flat(settings))
+    ones, tiny = np.ones((1, TERMS), np.float32), np.full((1, TERMS), 1e-20, np.float32)
+    total, wanted = float(program.logits(ones)[0, 0]), TERMS * 1.0001
     # TF32 and bf16 round 1.0001 to 1, so that the sum is 1024 exactly; fp32 keeps it to 1e-7 a term.
     allowed = {"fp32": 1e-2, "fp64": 1e-9}[settings.precision]
     if not abs(total - wanted) < allowed:
         return f"canary precision: {TERMS} x 1.0001 summed to {total!r}, wanted {wanted!r} in {settings.precision}"
-    if settings.precision == "fp32" and settings.device == "cpu":
-        total = _sum(backend, settings, 1e-20, 1e-20)
-        if total != 0.0:
-            return f"canary denormals: products of 1e-40 summed to {total!r}, wanted 0 (denormals are to be flushed)"
-    return ""
-
-
-def _sum(backend: BackendModule, settings: Settings, fill: float, value: float) -> float:
-    workload = probe(fill, TERMS, (Dense(8),))
-    program = backend.build(workload, _flat(settings))
-    x, y = np.full((1, TERMS), value, np.float32), np.zeros(1, np.int32)
-    total = float(program.logits(x)[0, 0])
-    program.train(program.put(x, y))  # so that the first timed step is not the process's first backward pass
+    total = float(program.logits(tiny)[0, 1])
+    if settings.precision == "fp32" and settings.device == "cpu" and total != 0.0:
+        return f"canary denormals: products of 1e-40 summed to {total!r}, wanted 0 (denormals are to be flushed)"
+    program.train(program.put(ones, np.zeros(1, np.int32)))
     program.fence()
-    return total
+    return ""
 
 
 def _flat(settings: Settings) -> Settings:
@@ -66,9 +62,9 @@ def dropout_masks(backend: BackendModule, settings: Settings, rate: float) -> Ar
     samples' labels give both samples' values.
     """
     inputs, learning = 4096, 1e-6
-    program = backend.build(probe(0.0, inputs, (Dropout(rate), Dense(10)), learning), _flat(settings))
+    program = backend.build(probe((0.0,) * 10, inputs, (Dropout(rate),), learning), _flat(settings))
     batch = program.put(np.ones((2, inputs), np.float32), np.array([0, 1], np.int32))
-    kernels = [np.zeros((inputs, 10))]
+    kernels: list[Array] = [np.zeros((inputs, 10))]
     for _ in range(2):
         program.train(batch)
         program.fence()

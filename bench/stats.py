@@ -77,8 +77,8 @@ def drifting(bursts: Sequence[float]) -> bool:
     The standard error of a median is 1.2533 sigma / sqrt(n), sigma being 1.4826 MAD, in logarithms.
     """
     third = len(bursts) // 3
-    if third < 1:
-        return False
+    if third < 3:
+        return False  # so few bursts have no spread to speak of
     logs = np.log(np.asarray(bursts, np.float64))
     first, last = logs[:third], logs[-third:]
     change = abs(float(np.median(last) - np.median(first)))

@@ -237,7 +237,11 @@ def main(read: int, write: int) -> None:
                 answer = failure(error)
             answers.write(messages.encode(answer))
             answers.flush()
-            if isinstance(answer, Closed) or (isinstance(answer, Failed) and isinstance(question, Open)):
+            if isinstance(answer, Closed):
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(0)  # frameworks take up to a second to tidy up what the kernel frees at once
+            if isinstance(answer, Failed) and isinstance(question, Open):
                 return
 
 

@@ -10,12 +10,20 @@ from bench.workload import Workload
 
 
 def modules(workload: Workload, dtype: Any) -> tuple[nnx.Sequential, dict[str, tuple[Any, ...]]]:
-    """The model, and for each parameter path Flax's own path. Both keep images channels-last, so nothing is turned."""
-    rngs = nnx.Rngs(0)  # the constructors want one; its weights are replaced at once
-    built: list[Callable[..., Any]] = []
+    """The abstract model (shapes, no arrays), and for each parameter path Flax's own path.
+
+    Flax and we both keep images channels-last, so that nothing is turned.
+    """
     paths: dict[str, tuple[Any, ...]] = {}
-    kinds = {"dtype": dtype, "param_dtype": dtype, "rngs": rngs}
     for index, place in enumerate(workload.placed()):
+        paths |= {f"{place.path}.{name}": ("layers", index, name) for name in place.layer.params(place.enters)}
+    return nnx.eval_shape(lambda: _sequential(workload, dtype)), paths
+
+
+def _sequential(workload: Workload, dtype: Any) -> nnx.Sequential:
+    built: list[Callable[..., Any]] = []
+    kinds = {"dtype": dtype, "param_dtype": dtype, "rngs": nnx.Rngs(0)}
+    for place in workload.placed():
         match place.layer:
             case Dense(units):
                 built.append(nnx.Linear(place.enters[0], units, **kinds))
@@ -32,8 +40,7 @@ def modules(workload: Workload, dtype: Any) -> tuple[nnx.Sequential, dict[str, t
                 built.append(nnx.Dropout(rate))
             case _:
                 assert_never(place.layer)
-        paths |= {f"{place.path}.{name}": ("layers", index, name) for name in place.layer.params(place.enters)}
-    return nnx.Sequential(*built), paths
+    return nnx.Sequential(*built)
 
 
 class MaxPooling(nnx.Module):

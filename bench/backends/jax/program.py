@@ -28,18 +28,19 @@ class JaxProgram:
         self.workload, self.settings = workload, settings
         self.device = jax.devices("gpu" if settings.device == "gpu" else "cpu")[0]
         self.dtype = DTYPES[settings.precision]
-        with jax.default_device(self.device):
-            model, self.paths = modules(workload, self.dtype)
-            split: Any = nnx.split(model, nnx.Param, ...)
-            self.graph, _, self.rest = split
-            weights = workload.weights(settings.seed)
-            # Flax's State would be flattened in Python at every call; a plain dict is flattened in C.
-            self.parameters = {path: jnp.asarray(weights[path], self.dtype) for path in self.paths}
-            self.optimiser = optimiser(workload.optimiser)
-            self.moments = self.optimiser.init(self.parameters)
-            # Dropout's key is folded with this count inside the step, so that no call needs a new argument.
-            self.count = jnp.zeros((), jnp.uint32)
-            self.key = jax.random.key(settings.seed)
+        # Abstract: Flax's own initial weights are neither computed nor compiled, ours take their place.
+        abstract, self.paths = modules(workload, self.dtype)
+        split: Any = nnx.split(abstract, nnx.Param, ...)
+        self.graph, _, self.rest = split
+        self.optimiser = optimiser(workload.optimiser)
+        weights = workload.weights(settings.seed)
+        # Flax's State would be flattened in Python at every call; a plain dict is flattened in C.
+        parameters = {path: np.asarray(weights[path], self.dtype) for path in self.paths}
+        # Dropout's key is folded with a count inside the step, so that no call needs a new argument. Everything is
+        # committed to the device: the first step's inputs must look like the second's, or it is compiled twice.
+        state = (parameters, self.optimiser.init(parameters), np.zeros((), np.uint32))
+        self.parameters, self.moments, self.count = jax.device_put(state, self.device)
+        self.key = jax.random.key(settings.seed)
         self._traced = 0
         self._losses: deque[Any] = deque(maxlen=32)
         self._pending: list[Any] = []

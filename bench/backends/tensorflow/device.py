@@ -8,6 +8,9 @@ from bench.program import Facts, Settings
 def before_import(settings: Settings) -> None:
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # take memory as it is used, so that a peak means something
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # greetings stay out of the log, warnings and errors stay in
+    # `import tensorflow` would import Keras 3 and with it whatever engine it finds; this backend uses none of it.
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
     if settings.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if settings.cache:

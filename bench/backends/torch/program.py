@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch._dynamo
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -51,6 +50,8 @@ class TorchProgram:
             return loss, self.model
         if self.settings.device == "cpu" and not _compiler():
             raise Unsupported("torch.compile on a CPU wants a C++ compiler, found none: install g++ or set CXX")
+        import torch._dynamo  # takes over a second, which eager programs are spared
+
         # Programs share their code objects, and Dynamo gives up after eight versions of one: each starts afresh.
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
@@ -95,6 +96,8 @@ class TorchProgram:
     def compilations(self) -> int:
         if self.settings.mode == "eager":
             return 0
+        import torch._dynamo
+
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
     def peak_bytes(self) -> int | None:
