@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from bench import catalogue, doctor, fetch, ladder, money, running, show
+from bench import catalogue, datasets, doctor, fetch, ladder, money, running, show
 from bench.errors import BenchError
 from bench.suite import Filters
 
@@ -124,6 +124,14 @@ def fetch_(
 ) -> None:
     """Download a data set, check its SHA-256 and keep it in the user's cache."""
     fetch.fetch(name, folder=folder, address=address, report=typer.echo)
+
+
+@data.command(name="here", epilog="Example: stepwatch data here fashion-mnist")
+def here(name: Annotated[str, typer.Argument(help="A data set.")] = "fashion-mnist") -> None:
+    """Say where a data set is and check its files; exit 2 where it is not."""
+    source = datasets.locate(name)
+    datasets.verify(source)
+    typer.echo(f"{source.name}: {source.images:,} training images" + (f" in {source.folder}" if source.folder else ""))
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -92,7 +92,11 @@ def _prove(
     if not verdict.broken:
         references.setdefault(subject.workload, found)
     errors = (verdict.parity_fp64, "fp64"), (verdict.parity_error, subject.precision)
-    cells = [cell for error, p in errors for cell in (f"{error:.1e}", f"{parity.tolerance(workload, p):.0e}")]
+    cells = [
+        cell
+        for error, p in errors
+        for cell in ("-" if error is None else f"{error:.1e}", f"{parity.tolerance(workload, p):.0e}")
+    ]
     status = "parity_failed" if verdict.broken else "ok"
     return status, (*cells, f"{status}: {verdict.broken}" if verdict.broken else "ok")
 

@@ -1,8 +1,8 @@
 """Pure: two evidences -> agreement, or the first rung and tensor that broke. Also the golden evidence in brief."""
 
 import hashlib
-from itertools import combinations
 from collections.abc import Mapping
+from itertools import combinations
 from math import isfinite, sqrt
 from pathlib import Path
 

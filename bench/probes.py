@@ -6,7 +6,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from bench.axes import Array
-from bench.layers import Dense, Dropout
+from bench.layers import Dense, Dropout, Layer
 from bench.program import BackendModule, Settings
 from bench.workload import SGD, Workload
 
@@ -25,7 +25,7 @@ class Probe(Workload, frozen=True):
         }
 
 
-def probe(columns: tuple[float, ...], inputs: int, layers: tuple[Dropout, ...] = (), rate: float = 0.0) -> Probe:
+def probe(columns: tuple[float, ...], inputs: int, layers: tuple[Layer, ...] = (), rate: float = 0.0) -> Probe:
     stack = (*layers, Dense(len(columns)))
     return Probe("canary", "", (inputs,), len(columns), stack, SGD(rate), columns)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from math import inf, isfinite
 from pathlib import Path
 from time import monotonic
 
@@ -48,8 +49,8 @@ def subject_of(case: Case, feeds: Feeds, seed: int) -> Subject:
 class Verdict(Struct, frozen=True):
     """`broken` is empty where every rung held; `first_losses` by phase/data/batch, in fp64."""
 
-    parity_fp64: float
-    parity_error: float
+    parity_fp64: float | None
+    parity_error: float | None
     broken: str
     first_losses: dict[str, list[float]]
 
@@ -115,26 +116,36 @@ def judge(subject: Subject, found: Evidence, reference: Evidence | None, *, gold
         checks.append(("fp64 against the golden evidence", parity.compare_brief(fp64, brief, strict)))
     if reference is not None:
         checks.append(("fp64 against the other backends", parity.compare(fp64, part(reference, "fp64/"), strict)))
-    error64 = max((agreement.error for _, agreement in checks), default=float("nan"))
+    error64 = _finite(max((agreement.error for _, agreement in checks), default=inf))
     floor = parity.tolerance(workload, subject.precision)
     as_measured = parity.compare(measured, fp64, floor)
     checks.append((f"{subject.precision} against fp64", as_measured))
     for what, agreement in checks:
         if agreement.broken:
-            return Verdict(error64, as_measured.error, f"{what}: {agreement.broken}", first)
+            return Verdict(error64, _finite(as_measured.error), f"{what}: {agreement.broken}", first)
     if broken := parity.dropout_break(workload, found):
-        return Verdict(error64, as_measured.error, str(broken), first)
+        return Verdict(error64, _finite(as_measured.error), str(broken), first)
     for key, wanted in first.items():
         if (far := parity.first_losses_differ(tuple(measured[f"first/{key}"]), np.array(wanted), floor)) is not None:
             return Verdict(
-                error64, as_measured.error, f"first losses of {key}: differ by {far:.2g}, allowed {floor:.0e}", first
+                error64,
+                _finite(as_measured.error),
+                f"first losses of {key}: differ by {far:.2g}, allowed {floor:.0e}",
+                first,
             )
         other = None if reference is None else reference.get(f"fp64/first/{key}")
         if other is not None and (far := parity.first_losses_differ(tuple(wanted), other, strict)) is not None:
             return Verdict(
-                error64, as_measured.error, f"first losses of {key}: differ by {far:.2g} between backends", first
+                error64,
+                _finite(as_measured.error),
+                f"first losses of {key}: differ by {far:.2g} between backends",
+                first,
             )
-    return Verdict(error64, as_measured.error, "", first)
+    return Verdict(error64, _finite(as_measured.error), "", first)
+
+
+def _finite(error: float) -> float | None:
+    return error if isfinite(error) else None
 
 
 def part(found: Evidence, prefix: str) -> Evidence:

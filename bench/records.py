@@ -52,12 +52,15 @@ class Origin(Struct, frozen=True):
 
 
 class Proof(Struct, frozen=True, tag=True):
-    """What the ladder said of one worker's program. `broken` is empty where it held."""
+    """What the ladder said of one worker's program. `broken` is empty where it held.
+
+    An error that is not known (nothing to compare with) or not finite is None.
+    """
 
     worker: tuple[str, ...]
     origin: Origin
-    parity_fp64: float
-    parity_error: float
+    parity_fp64: float | None
+    parity_error: float | None
     broken: str
     first_losses: dict[str, list[float]]
     cached: bool

@@ -75,7 +75,7 @@ def _row(run: Run, planned: Planned, records: dict[Key, Record], samples: dict[i
     row = Row(case, status, reason, rounds=len(samples), samples=sum(len(s.wall_ns) for s in samples.values()))
     proof = records.get(case.worker)
     if isinstance(proof, Proof):
-        row = replace(row, parity_fp64=_finite(proof.parity_fp64), parity_error=_finite(proof.parity_error))
+        row = replace(row, parity_fp64=proof.parity_fp64, parity_error=proof.parity_error)
     # No time beside a failed proof, and none from a case most of whose processes failed.
     if status == "parity_failed" or not samples or 2 * len(samples) < run.suite.rounds:
         return replace(row, rounds=0, samples=0)
@@ -178,10 +178,6 @@ def _against(row: Row, base: Row | None, samples: dict[Case, dict[int, Sample]])
 
 def _median(sample: Sample) -> float:
     return float(np.median(sample.wall_ns)) / sample.steps
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
 
 
 def exit_code(rows: Iterable[Row]) -> int:

@@ -1,0 +1,70 @@
+# Stepwatch. `make bench` is all that a newcomer needs; `make help` lists the rest.
+SUITE  ?= quick
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+# Where torch comes from, besides the usual index. Without an NVIDIA device PyTorch's CPU index is tried, which spares
+# gigabytes of CUDA; `make setup TORCH_INDEX=` (empty) keeps to the usual index, another address takes that one.
+TORCH_INDEX ?= auto
+CPU_INDEX   := https://download.pytorch.org/whl/cpu
+# The CUDA builds where the driver shows a device, the small CPU builds elsewhere; `make setup EXTRAS=torch,dev` for one.
+GPU    := $(shell test -e /dev/nvidiactl && echo yes)
+EXTRAS ?= $(if $(GPU),gpu,all),dev
+
+.PHONY: help setup bench test check parity data clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make bench [SUITE=quick|smoke|cpu|gpu]  set up, measure, print the table   (ARGS='--instance c5.2xlarge')"
+	@echo "make setup   set up .venv only          make test    all tests"
+	@echo "make parity  print the proof            make check   ruff, mypy and the import rules"
+	@echo "make data    fetch Fashion-MNIST        make clean   remove .venv"
+
+setup: $(VENV)/.done
+
+# Made anew when what it depends on changes: the interpreter, the extras, or the pins.
+$(VENV)/.done: pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \
+	  "stepwatch wants Python 3.11, 3.12 or 3.13, found %d.%d; name one: make setup PYTHON=python3.12" % v)'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) lacks the venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@index="$(TORCH_INDEX)"; \
+	if [ "$$index" = auto ]; then \
+	  index=""; \
+	  if [ -z "$(GPU)" ] && $(BIN)/python -c \
+	    'import urllib.request as u; u.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null; then \
+	    index="$(CPU_INDEX)"; echo "no NVIDIA device: torch from $$index"; \
+	  fi; \
+	fi; \
+	echo "installing .[$(EXTRAS)] into $(VENV)"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  $${index:+--extra-index-url $$index} -e '.[$(EXTRAS)]'
+	@touch $@
+
+bench: setup
+	@$(BIN)/stepwatch run $(SUITE) $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_boundaries.py
+
+parity: setup
+	@$(BIN)/stepwatch parity $(ARGS)
+
+# Debian's package where this user may install it, the official address elsewhere. Each says what it does.
+data: setup
+	@if $(BIN)/stepwatch data here fashion-mnist; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Debian's package dataset-fashion-mnist (30 MB)"; \
+	  { apt-get update -qq && apt-get install -y -qq dataset-fashion-mnist; } || $(BIN)/stepwatch data fetch fashion-mnist; \
+	else $(BIN)/stepwatch data fetch fashion-mnist; fi
+
+clean:
+	rm -rf $(VENV)
