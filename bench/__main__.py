@@ -1,4 +1,4 @@
-"""The command line: one function a verb. It parses, calls, prints, and turns a `BenchError` into one line and a code."""
+"""The command line: one function a verb. It parses, calls, prints, and makes of a `BenchError` one line and a code."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How one parameter lies in a framework: an einsum string between our axes and its own, inverted by reading backwards."""
+"""How a parameter lies in a framework: an einsum string from our axes to its own, inverted by reading backwards."""
 
 import numpy as np
 from msgspec import Struct

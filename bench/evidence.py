@@ -16,7 +16,7 @@ Evidence = dict[str, Array]
 
 
 def proof_batches(workload: Workload) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The images of the proof: seeded noise around ten class means, the same on every machine; `STEPS` batches."""
+    """`STEPS` batches of the proof's own images: seeded noise around ten class means, the same on every machine."""
     generator = np.random.Generator(np.random.PCG64(SEED))
     labels = np.arange(BATCH * 4) % workload.classes
     means = generator.random((workload.classes, 28, 28))
@@ -26,7 +26,7 @@ def proof_batches(workload: Workload) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def climb(program: Program, workload: Workload) -> Evidence:
-    """All rungs on a fresh program: logits by the very `infer`, losses and weights by the very `train` that is timed."""
+    """All rungs on a fresh program: logits by the very `infer`, losses and weights by the very `train` of the clock."""
     data = proof_batches(workload)
     x, y = data[0]
     logits = program.logits(x)

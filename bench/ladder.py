@@ -83,7 +83,7 @@ def _prove(
     if fresh:
         path.unlink(missing_ok=True)
     if not path.exists():
-        failed = proofs.make(subject, path, log=logs / "log", deadline=deadline)
+        failed = proofs.make(subject, path, {}, log=logs / "log", deadline=deadline)
         if failed:
             return failed.status, ("-", "-", "-", "-", f"{failed.status}: {failed.reason}")
     found = proofs.load(path)

@@ -19,16 +19,13 @@ class Open(Struct, frozen=True, tag=True):
 class Warm(Struct, frozen=True, tag=True):
     """Build a case's program and warm it up: `steps` exactly, or where it is 0 until both minima are reached.
 
-    With `steps` 0 the worker also finds how many steps make a burst of `burst_seconds`.
+    `feed` is a file of `bench.feeds`. With `steps` 0 the worker also finds how many make a burst of `burst_seconds`.
     """
 
     workload: str
     phase: str
     measure: str
-    batch: int
-    data: str
-    feed: int
-    seed: int
+    feed: str
     steps: int = 0
     minimum_steps: int = 0
     minimum_seconds: float = 0.0
@@ -43,11 +40,10 @@ class Burst(Struct, frozen=True, tag=True):
 
 
 class Prove(Struct, frozen=True, tag=True):
-    """Climb the ladder with this workload and save the evidence; `feeds` are (data, batch) that cases will use."""
+    """Climb the ladder with this workload and save the evidence in `file`; `feeds`: name to file of cases' batches."""
 
     workload: str
-    feeds: tuple[tuple[str, int], ...]
-    seed: int
+    feeds: dict[str, str]
     file: str
 
 
@@ -68,7 +64,7 @@ class Opened(Struct, frozen=True, tag=True):
 
 
 class Warmed(Struct, frozen=True, tag=True):
-    """`first_calls`: seconds of calls 1, 2 and 3, each fenced. `losses`: of the first steps, to be held against the proof."""
+    """`first_calls`: seconds of calls 1, 2 and 3, each fenced. `losses`: of the first steps."""
 
     first_calls: tuple[float, ...]
     steps: int
@@ -78,7 +74,7 @@ class Warmed(Struct, frozen=True, tag=True):
 
 
 class Bursts(Struct, frozen=True, tag=True):
-    """One entry a burst; `compilations` and `finite` speak of all of them, `peak_bytes` of the case since it was built."""
+    """One entry a burst; `compilations` and `finite` speak of all of them, `peak_bytes` of the case from its start."""
 
     wall_ns: tuple[int, ...]
     cpu_ns: tuple[int, ...]

@@ -111,7 +111,7 @@ def shorten(workload: Workload, found: Evidence) -> Golden:
 
 
 def golden(workload: Workload, folder: Path = Path(__file__).parent / "workloads" / "golden") -> Golden | None:
-    """The committed evidence of `workload`, or None where there is none. `BenchError` if it is of another declaration."""
+    """The committed evidence of `workload`, None where there is none; `BenchError` if it is of another declaration."""
     path = folder / f"{workload.name}.json"
     if not path.exists():
         return None
@@ -119,7 +119,7 @@ def golden(workload: Workload, folder: Path = Path(__file__).parent / "workloads
     if brief.digest != workload.deterministic().digest:
         raise BenchError(
             f"golden evidence {path} is of digest {brief.digest}, workload {workload.name} has "
-            f"{workload.deterministic().digest}; if the change is meant, run 'stepwatch parity --write-golden {workload.name}'"
+            f"{workload.deterministic().digest}; meant? stepwatch parity --write-golden {workload.name}"
         )
     return brief
 

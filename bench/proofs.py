@@ -77,8 +77,11 @@ def path_of(subject: Subject, machine: Machine) -> Path:
     return folder() / f"{subject.workload}-{subject.backend}-{subject.mode}-{key}.npz"
 
 
-def make(subject: Subject, path: Path, *, log: Path, deadline: float) -> Failed | None:
-    """Climbs the ladder in a fresh process and leaves the evidence at `path`; what went wrong otherwise."""
+def make(subject: Subject, path: Path, files: dict[str, str], *, log: Path, deadline: float) -> Failed | None:
+    """Climbs the ladder in a fresh process and leaves the evidence at `path`; what went wrong otherwise.
+
+    `files`: for each of the subject's feeds, "data/batch", the file of its batches.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{os.getpid()}-{path.name}")
     process = Process(log)
@@ -86,7 +89,7 @@ def make(subject: Subject, path: Path, *, log: Path, deadline: float) -> Failed 
     try:
         answer = process.ask(Open(subject.backend, subject.settings()), until)
         if isinstance(answer, Opened):
-            answer = process.ask(Prove(subject.workload, subject.feeds, subject.seed, str(draft)), until)
+            answer = process.ask(Prove(subject.workload, files, str(draft)), until)
         if isinstance(answer, Failed):
             return answer
         process.close()
@@ -106,7 +109,7 @@ def load(path: Path) -> Evidence:
 
 
 def judge(subject: Subject, found: Evidence, reference: Evidence | None, *, golden: bool = True) -> Verdict:
-    """The fp64 run against the golden evidence in brief and another backend's whole; the measured run against the fp64."""
+    """The fp64 run against the golden evidence in brief and another backend's; the measured run against the fp64."""
     workload = workloads.get(subject.workload)
     strict = parity.tolerance(workload, "fp64")
     fp64, measured = part(found, "fp64/"), part(found, "measured/")

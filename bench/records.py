@@ -68,7 +68,7 @@ class Proof(Struct, frozen=True, tag=True):
 
 
 class Pilot(Struct, frozen=True, tag=True):
-    """One case alone in a fresh process with an empty compile cache: what the rounds will do, and the cold first call."""
+    """One case alone in a fresh process, its compile cache empty: what the rounds will do, and the cold first call."""
 
     case: Case
     origin: Origin
@@ -138,17 +138,19 @@ class Ledger:
                 line = line[os.write(self.descriptor, line) :]
             os.fsync(self.descriptor)
         except OSError as error:
-            raise cannot_write(self.path, error, f"{self.written} records of this session are kept") from None
+            raise cannot_write(
+                self.path, error, f"{self.written} records of this session are kept", self.path.parent
+            ) from None
         self.written += 1
 
     def close(self) -> None:
         os.close(self.descriptor)
 
 
-def cannot_write(path: Path, error: OSError, kept: str) -> BenchError:
+def cannot_write(path: Path, error: OSError, kept: str, folder: Path) -> BenchError:
     """The error of a disk that is full or refuses: names the path and what was kept; exit code 74."""
     return BenchError(
-        f"cannot write {path}: {error.strerror}; {kept}; free some space, then --resume {path.parent}", exit_code=74
+        f"cannot write {path}: {error.strerror}; {kept}; free some space, then --resume {folder}", exit_code=74
     )
 
 

@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.machine import Machine
 from bench.suite import Filters, Planned, Suite
 
-SHARED = ("layers", "axes", "workload", "program", "datasets", "evidence", "probes", "worker")
+SHARED = ("layers", "axes", "workload", "program", "datasets", "feeds", "evidence", "probes", "worker")
 
 
 class Run(Struct, frozen=True):
@@ -123,7 +123,8 @@ def read_folder(folder: Path) -> Run:
         schema = msgspec.json.decode(text, type=dict).get("schema")
         if schema != records.SCHEMA:
             raise BenchError(
-                f"{path}: wanted schema version {records.SCHEMA}, found {schema}; read it with the Stepwatch that wrote it"
+                f"{path}: wanted schema version {records.SCHEMA}, found {schema}; "
+                "read it with the Stepwatch that wrote it"
             )
         return msgspec.json.decode(text, type=Run)
     except FileNotFoundError:

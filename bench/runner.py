@@ -12,6 +12,7 @@ from msgspec import Struct
 from bench import backends, parity, proofs, schedule, workloads
 from bench.errors import BenchError
 from bench.evidence import Evidence
+from bench.feeds import write as write_feed
 from bench.messages import Burst, Bursts, Failed, Open, Opened, Warm, Warmed
 from bench.process import Process
 from bench.progress import Watch
@@ -132,7 +133,8 @@ class Runner:
         cached = path.exists()
         if not cached:
             log = self.log / f"proof-{'-'.join(case.worker)}.log"
-            failed = proofs.make(subject, path, log=log, deadline=self.run.deadline)
+            files = {f"{data}/{batch}": self._feed(data, batch) for data, batch in feeds}
+            failed = proofs.make(subject, path, files, log=log, deadline=self.run.deadline)
             if failed:
                 for case in cases:
                     self._fail(case, PILOT_ROUND, failed, log)
@@ -192,6 +194,13 @@ class Runner:
         answer = self.process.ask(Open(case.backend, subject.settings(str(cache))), until)
         return answer if isinstance(answer, Opened | Failed) else _unexpected(answer)
 
+    def _feed(self, data: str, batch: int) -> str:
+        """The file of a case's batches, drawn when first wanted."""
+        path = (self.folder / "cache" / "feeds" / f"{data}-{batch}.npz").absolute()
+        if not path.exists():
+            write_feed(path, data=data, size=batch, count=self.run.suite.protocol.feed, seed=self.run.suite.seed)
+        return str(path)
+
     def _warm(self, case: Case, until: float, steps: int = 0) -> Warmed | Failed:
         protocol = self.run.suite.protocol
         assert self.process is not None
@@ -200,10 +209,7 @@ class Runner:
                 workload=case.workload,
                 phase=case.phase,
                 measure=case.measure,
-                batch=case.batch,
-                data=case.data,
-                feed=protocol.feed,
-                seed=self.run.suite.seed,
+                feed=self._feed(case.data, case.batch),
                 steps=steps,
                 minimum_steps=protocol.warm_up_steps,
                 minimum_seconds=protocol.warm_up_seconds,

@@ -1,5 +1,6 @@
 """The verbs `run` and `report`: from a request to a run folder, and from a run folder to a table."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from bench.run import Run
 from bench.suite import Filters, Suite, find, load, plan
 
 DEADLINE = 300.0  # seconds; the slowest honest case seen was torch.compile's first CNN step on 2 cores, under 60
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 FORMATS = {"markdown": markdown.render, "csv": csv.render, "json": json.render}
 
 
@@ -57,6 +59,11 @@ def execute(request: Request) -> int:
         except KeyboardInterrupt:
             _say(f"interrupted; what is finished is kept: stepwatch run --resume {folder}")
             return 130
+        except OSError as error:
+            if error.errno not in CANNOT_WRITE:
+                raise
+            path = Path(error.filename or folder)
+            raise records.cannot_write(path, error, "the records in results.jsonl are kept", folder) from None
         if price:
             book.write_used(folder / "prices.csv", [price])
         return _conclude(folder)
@@ -101,7 +108,8 @@ def dry_run(request: Request) -> int:
     expected = runner.EXPECTED
     print(
         f"Likely about {duration(sum(w.expected for w in works))}: {expected['proof']:g} s a proof that is not cached, "
-        f"{expected['start']:g} s to start a process, {expected['case']:g} s a case in it (warm-up, bursts, compilation)."
+        f"{expected['start']:g} s to start a process, {expected['case']:g} s a case in it "
+        "(warm-up, bursts, compilation)."
     )
     return 0
 
@@ -170,7 +178,7 @@ def _write(path: Path, text: str) -> None:
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise records.cannot_write(path, error, "results.jsonl is whole") from None
+        raise records.cannot_write(path, error, "results.jsonl is whole", path.parent) from None
 
 
 def _say(text: str) -> None:

@@ -16,7 +16,7 @@ def estimate(processes: Sequence[Sequence[float]]) -> float:
 
 
 def bootstrap(processes: Sequence[Sequence[float]], *, seed: int = 0) -> Interval | None:
-    """95 % percentile interval of `estimate`: processes resampled, then bursts within each (Davison & Hinkley 1997, 3.8).
+    """95 % percentile interval of `estimate`: processes resampled, then bursts in each (Davison & Hinkley 1997, 3.8).
 
     None with fewer than two processes: one process says nothing of how processes differ.
     """

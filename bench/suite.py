@@ -147,8 +147,11 @@ def check(filters: Filters) -> None:
                 raise BenchError(f"no {axis} '{value}'; there are {', '.join(sorted(map(str, known)))}")
 
 
-def plan(suite: Suite, machine: Machine, filters: Filters = Filters()) -> list[Planned]:
-    """Every case of the suite on this machine, in the suite's order; `BenchError` for an unknown name or a duplicate."""
+NO_FILTERS = Filters()
+
+
+def plan(suite: Suite, machine: Machine, filters: Filters = NO_FILTERS) -> list[Planned]:
+    """Every case of the suite on this machine, in its order; `BenchError` for an unknown name or a duplicate."""
     check(filters)
     planned: dict[Case, Planned] = {}
     for index, matrix in enumerate(suite.matrix):

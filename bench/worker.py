@@ -9,7 +9,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from functools import cache
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +18,7 @@ import numpy as np
 import psutil
 from msgspec.structs import replace
 
-from bench import backends, clock, datasets, evidence, messages, probes, workloads
+from bench import backends, clock, evidence, feeds, messages, probes, workloads
 from bench.errors import BenchError, Unsupported
 from bench.messages import (
     Answer,
@@ -39,11 +38,10 @@ from bench.messages import (
     Warmed,
 )
 from bench.program import BackendModule, Program, Settings
-from bench.workload import Workload, batches
+from bench.workload import Workload
 
 FIRST_STEPS = 5
 OUT_OF_MEMORY = ("out of memory", "resource_exhausted", "resourceexhausted", "can't allocate memory", "std::bad_alloc")
-Data = list[tuple[np.ndarray, np.ndarray]]
 
 
 class Worker:
@@ -90,7 +88,7 @@ class Worker:
 
     def warm(self, question: Warm) -> Warmed:
         workload = workloads.get(question.workload)
-        data = load_batches(workload, question.data, question.batch, question.feed, question.seed)
+        data = feeds.read(Path(question.feed), workload)
         self.program = None  # the last case's memory goes before this one's baseline is taken
         self.resident = reset_resident_peak()
         program = self.program = self.backend.build(workload, self._settings(workload))
@@ -113,7 +111,7 @@ class Worker:
         per_burst = 0 if question.steps else self._steps_per_burst(step, program, question.burst_seconds, fence)
         return Warmed(tuple(calls), steps, fence, per_burst, losses)
 
-    def _infer_losses(self, program: Program, data: Data) -> tuple[float, ...]:
+    def _infer_losses(self, program: Program, data: feeds.Data) -> tuple[float, ...]:
         if not program.weights():
             return ()
         return tuple(map(float, evidence.first_losses(program, "infer", data[:FIRST_STEPS])))
@@ -151,11 +149,11 @@ class Worker:
             certain = workload.deterministic()
             program = self.backend.build(certain, settings)
             found |= {f"{name}/{key}": array for key, array in evidence.climb(program, certain).items()}
-            for data, batch in question.feeds:
-                first = load_batches(certain, data, batch, FIRST_STEPS, question.seed)
+            for feed, file in question.feeds.items():
+                first = feeds.read(Path(file), certain, FIRST_STEPS)
                 for phase in ("infer", "train"):
                     program = self.backend.build(certain, settings)
-                    found[f"{name}/first/{phase}/{data}/{batch}"] = evidence.first_losses(program, phase, first)
+                    found[f"{name}/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first)
         for place in workload.placed():
             if rate := getattr(place.layer, "rate", 0.0):
                 found[f"dropout/{place.path}"] = probes.dropout_masks(self.backend, self.settings, rate)
@@ -174,17 +172,6 @@ class Worker:
     def _settings(self, workload: Workload) -> Settings:
         layout = self.settings.layout if workload.has_layout() else "flat"
         return replace(self.settings, layout=layout)
-
-
-@cache
-def _images(name: str) -> tuple[np.ndarray, np.ndarray]:
-    return datasets.load(datasets.locate(name))
-
-
-def load_batches(workload: Workload, name: str, size: int, count: int, seed: int) -> Data:
-    images, labels = _images(name)
-    drawn = batches(images, labels, seed=seed, size=size, count=count)
-    return [(workload.shape_images(x), y) for x, y in drawn]
 
 
 def reset_resident_peak() -> int:

@@ -18,7 +18,7 @@ DEVICES = ("cpu", "gpu")
 
 
 class Backend(Struct, frozen=True):
-    """One row of the registry. `modes` and `layouts` begin with the headline; `lacks` says why another mode is absent."""
+    """One row of the registry. `modes` and `layouts` begin with the headline; `lacks` says why another is absent."""
 
     name: str
     modes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""JSON: the columns of table.csv with their types, under the run's identity. Money is text, so that no digit is lost."""
+"""JSON: the columns of table.csv with their types, under the run's identity. Money is text: no digit is lost."""
 
 import msgspec
 

@@ -51,7 +51,8 @@ def money_lines(report: Report) -> list[str]:
             f" The share is one of its {price.accelerator_count} accelerators and assumes that somebody rents the rest."
         )
     if price.vcpus and price.vcpus != report.run.machine.cores and not price.accelerator:
-        text += f" Measured on {report.run.machine.cores} cores; the instance has {price.vcpus}: the cost is of these times at its price."
+        text += f" Measured on {report.run.machine.cores} cores, the instance has {price.vcpus}:"
+        text += " the cost is that of these times at its price."
     return [text + " On one machine the price cancels: between rows here the cost ratio is the time ratio."]
 
 
@@ -103,7 +104,8 @@ def _winners(rows: list[Row]) -> Iterable[str]:
         elif any(r.relative_low is None for r in close):
             yield f"Too few rounds to say which is fastest{at}."
         else:
-            yield f"No row is proved fastest{at}: {_name(base, rows)} and {', '.join(_name(r, rows) for r in close)} are too close."
+            names = ", ".join(_name(r, rows) for r in close)
+            yield f"No row is proved fastest{at}: {_name(base, rows)} and {names} are too close."
 
 
 def _same(a: Row, b: Row) -> bool:
