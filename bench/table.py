@@ -133,7 +133,7 @@ def _status(run: Run, planned: Planned, records: dict[Key, Record], samples: dic
 
 
 def _priced(row: Row, price: Price | None) -> Row:
-    if price is None or row.step_ms is None:
+    if price is None or row.step_ms is None or row.case.backend == FRAMEWORK_FREE:
         return row
     seconds = row.step_ms / 1e3 / row.case.batch
     share = price.usd_per_hour_share

@@ -79,9 +79,14 @@ class Worker:
         row = backends.get(question.backend)
         self.backend = row.module()
         started = perf_counter()
+        show_one_gpu(self.settings)
         self.backend.before_import(self.settings)
         facts = self.backend.after_import(self.settings)
         import_seconds = perf_counter() - started
+        if facts.threads != self.settings.threads:
+            return Failed(
+                "error", f"{self.settings.threads} threads were asked for, {row.name} reports {facts.threads}"
+            )
         if row.packages and (reason := probes.disagreement(self.backend, self.settings)):
             return Failed("error", reason)
         return Opened(facts, row.versions(), import_seconds)
@@ -172,6 +177,15 @@ class Worker:
     def _settings(self, workload: Workload) -> Settings:
         layout = self.settings.layout if workload.has_layout() else "flat"
         return replace(self.settings, layout=layout)
+
+
+def show_one_gpu(settings: Settings) -> None:
+    """Of the GPUs that this process may see, the first, or none at all; and CUDA's own compile cache."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the driver's order, which machine.py records
+    os.environ["CUDA_VISIBLE_DEVICES"] = (seen or "0") if settings.device == "gpu" else "-1"
+    if settings.cache:
+        os.environ["CUDA_CACHE_PATH"] = os.path.join(settings.cache, "cuda")
 
 
 def reset_resident_peak() -> int:

@@ -50,6 +50,8 @@ def money_lines(report: Report) -> list[str]:
         text += (
             f" The share is one of its {price.accelerator_count} accelerators and assumes that somebody rents the rest."
         )
+    if price.accelerator and {row.case.device for row in report.rows} == {"cpu"}:
+        text += f" The times are a CPU's, the price is for {price.accelerator}: no such run costs this."
     if price.vcpus and price.vcpus != report.run.machine.cores and not price.accelerator:
         text += f" Measured on {report.run.machine.cores} cores, the instance has {price.vcpus}:"
         text += " the cost is that of these times at its price."
@@ -131,23 +133,20 @@ def _columns(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
     for axis in ("batch", "precision", "data", "device", "threads"):
         if varies(axis):
             columns.append((axis, lambda r, axis=axis: str(getattr(r.case, axis))))  # type: ignore[misc]
-    columns.append(("step ms", lambda r: digits(r.step_ms)))
-    columns.append(("95 %", lambda r: interval(r.step_ms_low, r.step_ms_high)))
+    columns.append(("step ms (95 %)", lambda r: digits(r.step_ms) + interval(r.step_ms_low, r.step_ms_high)))
     if latency:
         columns += [
             ("p50 ms", lambda r: digits(r.latency_p50_ms)),
-            ("p90 ms", lambda r: digits(r.latency_p90_ms)),
-            ("p99 ms", lambda r: digits(r.latency_p99_ms)),
+            ("p90", lambda r: digits(r.latency_p90_ms)),
+            ("p99", lambda r: digits(r.latency_p99_ms)),
         ]
     else:
         columns.append(("samples/s", lambda r: digits(r.samples_per_second)))
     columns += [
-        ("relative", _relative),
-        ("first call ms cold", lambda r: digits(r.first_step_cold_ms)),
-        ("warm", lambda r: digits(r.first_step_warm_ms)),
-        ("memory MiB", lambda r: digits(r.peak_memory_mib)),
-        ("parity fp64", lambda r: error(r.parity_fp64)),
-        ("as measured", lambda r: error(r.parity_error)),
+        ("relative (95 %)", _relative),
+        ("first ms cold / warm", lambda r: f"{digits(r.first_step_cold_ms)} / {digits(r.first_step_warm_ms)}"),
+        ("MiB", lambda r: digits(r.peak_memory_mib)),
+        ("parity fp64 / timed", lambda r: f"{error(r.parity_fp64)} / {error(r.parity_error)}"),
     ]
     if report.price:
         mark = "~" if report.price_age == "stale" else ""
@@ -160,21 +159,20 @@ def _columns(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
 def _relative(row: Row) -> str:
     if row.case.backend == FRAMEWORK_FREE or row.relative is None:
         return "-"
-    if row.relative_low is None:
-        return f"{row.relative:.2f}"
-    return f"{row.relative:.2f} ({row.relative_low:.2f}-{row.relative_high:.2f})"
+    between = "" if row.relative_low is None else f" ({row.relative_low:.2f}-{row.relative_high:.2f})"
+    return f"{row.relative:.2f}{between}"
 
 
 def digits(value: float | None) -> str:
     """Three significant digits, in full: no powers of ten."""
     if value is None:
         return "-"
-    rounded = Decimal(f"{value:.3g}")
+    rounded = Decimal(f"{value:#.3g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{digits(low)}-{digits(high)}"
+    return "" if low is None or high is None else f" ({digits(low)}-{digits(high)})"
 
 
 def error(value: float | None) -> str:

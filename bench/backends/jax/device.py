@@ -2,6 +2,7 @@
 
 import os
 
+from bench.errors import Unsupported
 from bench.program import Facts, Settings
 
 
@@ -23,7 +24,12 @@ def after_import(settings: Settings) -> Facts:
         jax.config.update("jax_compilation_cache_dir", os.path.join(settings.cache, "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # its default keeps only slow ones
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    device = jax.devices("gpu" if settings.device == "gpu" else "cpu")[0]
+    try:
+        device = jax.devices("gpu" if settings.device == "gpu" else "cpu")[0]
+    except RuntimeError as error:
+        raise Unsupported(
+            f"this JAX sees no GPU ({error}): install its CUDA build, pip install 'stepwatch[gpu]'"
+        ) from None
     return Facts(
         threads=len(os.sched_getaffinity(0)), device_name="cpu" if device.platform == "cpu" else device.device_kind
     )

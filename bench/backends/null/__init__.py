@@ -14,7 +14,7 @@ def before_import(settings: Settings) -> None:
 
 
 def after_import(settings: Settings) -> Facts:
-    return Facts(threads=1, device_name="cpu")
+    return Facts(threads=settings.threads, device_name="cpu")
 
 
 def build(workload: Workload, settings: Settings) -> "NullProgram":

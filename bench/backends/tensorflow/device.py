@@ -2,6 +2,7 @@
 
 import os
 
+from bench.errors import Unsupported
 from bench.program import Facts, Settings
 
 
@@ -11,8 +12,6 @@ def before_import(settings: Settings) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # greetings stay out of the log, warnings and errors stay in
     # `import tensorflow` would import Keras 3 and with it whatever engine it finds; this backend uses none of it.
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    if settings.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if settings.cache:
         folder = os.path.join(settings.cache, "xla")
         os.makedirs(folder, exist_ok=True)
@@ -31,7 +30,10 @@ def after_import(settings: Settings) -> Facts:
     tf.config.set_soft_device_placement(False)  # an operation that the device lacks is an error, not a detour
     device_name = "cpu"
     if settings.device == "gpu":
-        gpu = tf.config.list_physical_devices("GPU")[0]
+        found = tf.config.list_physical_devices("GPU")
+        if not found:
+            raise Unsupported("this TensorFlow sees no GPU: install its CUDA build, pip install 'stepwatch[gpu]'")
+        gpu = found[0]
         tf.config.experimental.set_memory_growth(gpu, True)
         device_name = tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
     return Facts(threads=tf.config.threading.get_intra_op_parallelism_threads(), device_name=device_name)

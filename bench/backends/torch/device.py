@@ -2,6 +2,7 @@
 
 import os
 
+from bench.errors import Unsupported
 from bench.program import Facts, Settings
 
 
@@ -16,6 +17,10 @@ def before_import(settings: Settings) -> None:
 def after_import(settings: Settings) -> Facts:
     import torch
 
+    if settings.device == "gpu" and not torch.cuda.is_available():
+        raise Unsupported(
+            f"torch {torch.__version__} sees no GPU: install its CUDA build, pip install 'stepwatch[gpu]'"
+        )
     # Flushing is a register of each thread, inherited when a thread starts: set it before any pool does.
     torch.set_flush_denormal(True)
     torch.set_num_threads(settings.threads)
