@@ -38,7 +38,7 @@ $(VENV)/.done: pyproject.toml constraints.txt Makefile
 	    index="$(CPU_INDEX)"; echo "no NVIDIA device: torch from $$index"; \
 	  fi; \
 	fi; \
-	echo "installing .[$(EXTRAS)] into $(VENV)"; \
+	echo "installing .[$(EXTRAS)] into $(VENV); this takes a few minutes"; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	  $${index:+--extra-index-url $$index} -e '.[$(EXTRAS)]'
 	@touch $@

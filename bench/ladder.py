@@ -91,7 +91,9 @@ def _prove(
     earlier = proved.setdefault(subject.workload, [])
     verdict = proofs.judge(subject, found, earlier[0] if earlier else None, golden=golden)
     workload = workloads.get(subject.workload)
-    if not verdict.broken:
+    if verdict.broken:
+        path.unlink()  # only a proof that held is kept
+    else:
         earlier.append(found)
     errors = (verdict.parity_fp64, "fp64"), (verdict.parity_error, subject.precision)
     cells = [

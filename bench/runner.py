@@ -141,7 +141,9 @@ class Runner:
                 return
         found = proofs.load(path)
         verdict = proofs.judge(subject, found, self.evidence.get(case.workload))
-        if not verdict.broken:
+        if verdict.broken:
+            path.unlink()  # only a proof that held is kept
+        else:
             self.evidence.setdefault(case.workload, found)
         self._append(
             Proof(
