@@ -33,7 +33,7 @@ from bench.records import (
 from bench.run import Run, now
 
 # What a process is expected to take, in seconds, before any has been timed: for the time left and for --dry-run.
-EXPECTED = {"proof": 8.0, "start": 2.5, "case": 3.0}
+EXPECTED = {"proof": 6.0, "start": 2.5, "case": 2.5}
 # Losses under dropout depend on the framework's own random numbers: they are held only to their order of magnitude.
 STOCHASTIC_TOLERANCE = 0.5
 

@@ -201,7 +201,8 @@ def _device(asked: str, machine: Machine, backend: backends.Backend) -> str:
         return "gpu" if machine.gpus and "gpu" in backend.devices else "cpu"
     if asked == "gpu" and not machine.gpus:
         raise BenchError(
-            "device 'gpu' is asked for and this machine has no NVIDIA device that its driver shows; run a suite for the CPU, such as quick or cpu"
+            "device 'gpu' is asked for and this machine has no NVIDIA device that a driver shows; "
+            "run a suite for the CPU, such as quick or cpu"
         )
     return asked
 
