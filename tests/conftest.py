@@ -1,0 +1,84 @@
+"""What all tests share: a home of their own, frameworks in processes of their own, and one clear skip without them.
+
+pytest's own process imports no framework: a test that needs one asks `framework` for a script's run in a subprocess.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from bench import backends
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = Path(__file__).parent / "frameworks"
+FRAMEWORKS = tuple(name for name, backend in backends.REGISTRY.items() if backend.packages)
+
+# Hypothesis fails a slow example by default; no test here asserts a duration.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*backends): skip where a framework of these is not installed")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            if reason := backends.get(name).missing():
+                pytest.skip(reason)
+
+
+def each_framework() -> pytest.MarkDecorator:
+    """The test runs once a framework, as its argument `backend`, and skips where that one is not installed."""
+    return pytest.mark.parametrize(
+        "backend", [pytest.param(name, marks=pytest.mark.needs(name)) for name in FRAMEWORKS]
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home folder of this session's own: no test reads or writes the user's cache, and no process it starts."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.setenv("XDG_CACHE_HOME", str(folder / ".cache"))
+        patch.delenv("BENCH_DATA", raising=False)
+        yield folder
+
+
+def python(*arguments: object, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs this interpreter with `bench` importable; output is captured, the exit code is the caller's to judge."""
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": paths} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def framework(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """`framework("programs.py", "torch")`: what that script of tests/frameworks found, run once a session.
+
+    The script gets its arguments and an empty folder, and leaves its findings there in `found.json`.
+    """
+
+    @cache
+    def found(script: str, *arguments: str) -> Any:
+        folder = tmp_path_factory.mktemp(script.removesuffix(".py"))
+        done = python(SCRIPTS / script, *arguments, folder)
+        assert done.returncode == 0, f"{script} {' '.join(arguments)} failed:\n{done.stderr[-4000:]}"
+        return json.loads((folder / "found.json").read_text()) | {"folder": str(folder)}
+
+    return found

@@ -1,0 +1,435 @@
+"""Every backend's registry row, folder and programs. Programs run in one subprocess a framework: see frameworks/."""
+
+import ast
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import FRAMEWORKS, ROOT, each_framework, python
+
+from bench import backends, parity, workloads
+from bench.errors import BenchError
+from bench.evidence import cross_entropy, proof_batches
+from bench.layers import Conv2D, Dense, Flatten, MaxPool, ReLU
+from bench.workload import SGD, Workload
+
+FOLDER = Path(backends.__file__).parent
+REQUIRED = [name for name in os.environ.get("BENCH_REQUIRE", "").split(",") if name]
+
+
+# --- what is required is here -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted({*FRAMEWORKS, *REQUIRED}))
+def test_required_frameworks(name: str) -> None:
+    reason = backends.get(name).missing()
+    assert not (reason and name in REQUIRED), f"BENCH_REQUIRE={','.join(REQUIRED)} names {name}: {reason}"
+    if reason:
+        pytest.skip(reason)
+
+
+ABSENT = """
+import bench.backends
+found = bench.backends.find_spec
+bench.backends.find_spec = lambda package: None if package == "torch" else found(package)
+"""
+
+
+@pytest.mark.parametrize(("required", "code", "says"), [("torch,jax", 1, "1 failed"), ("jax", 0, "skipped")])
+def test_an_absent_framework_fails_once_where_it_is_required_and_skips_elsewhere(
+    tmp_path: Path, required: str, code: int, says: str
+) -> None:
+    if backends.get("jax").missing():
+        pytest.skip("another framework is needed, to be required and there")
+    (tmp_path / "absent.py").write_text(ABSENT)
+    chosen = (f"{__file__}::{test}" for test in ("test_required_frameworks", "test_canaries_agree[torch]"))
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    options = ("-p", "absent", "-p", "no:cacheprovider", "-q", "-rfs")
+    done = python("-m", "pytest", *options, *chosen, folder=ROOT, PYTHONPATH=path, BENCH_REQUIRE=required)
+    assert done.returncode == code, done.stdout
+    assert says in done.stdout.splitlines()[-1]
+    assert "torch not installed: pip install 'stepwatch[torch]'" in done.stdout
+
+
+# --- the registry -----------------------------------------------------------------------------------------------------
+
+
+def test_names_are_the_keys_and_the_folders() -> None:
+    folders = sorted(path.name for path in FOLDER.iterdir() if (path / "__init__.py").exists())
+    assert sorted(backends.REGISTRY) == folders
+    assert all(row.name == name for name, row in backends.REGISTRY.items())
+
+
+def test_an_unknown_backend_is_an_error_with_the_known_ones() -> None:
+    with pytest.raises(BenchError, match="no backend 'pytorch'; there are jax, null, tensorflow, torch"):
+        backends.get("pytorch")
+
+
+def combinations() -> list[tuple[str, str, str, str]]:
+    """Every backend with every word that one of its axes does not have."""
+    found = []
+    for name, row in backends.REGISTRY.items():
+        mode, layout, device = row.modes[0], row.layouts[0], row.devices[0]
+        found += [(name, absent, layout, device) for absent in backends.MODES if absent not in row.modes]
+        found += [(name, mode, absent, device) for absent in backends.LAYOUTS if absent not in row.layouts]
+        found += [(name, mode, layout, absent) for absent in backends.DEVICES if absent not in row.devices]
+    return found
+
+
+@pytest.mark.parametrize(("name", "mode", "layout", "device"), combinations())
+def test_every_absent_combination_says_why_in_words_of_its_own(name: str, mode: str, layout: str, device: str) -> None:
+    reason = backends.get(name).why_not(mode=mode, layout=layout, device=device)
+    assert reason in backends.get(name).lacks.values()
+    assert len(reason.split()) >= 4
+
+
+@pytest.mark.parametrize("name", backends.REGISTRY)
+def test_every_other_combination_exists_as_far_as_the_registry_knows(name: str) -> None:
+    row = backends.get(name)
+    for mode in row.modes:
+        for layout in (*row.layouts, "flat"):
+            for device in row.devices:
+                assert row.why_not(mode=mode, layout=layout, device=device) == ""
+    known = {*backends.MODES, *backends.LAYOUTS, *backends.DEVICES}
+    assert {*row.modes, *row.layouts, *row.devices, *row.lacks} <= known
+    assert not {*row.modes, *row.layouts, *row.devices} & {*row.lacks}
+
+
+def test_missing_names_each_absent_package_and_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "find_spec", lambda package: None if package in ("flax", "optax") else object())
+    assert backends.get("jax").missing() == "flax and optax not installed: pip install 'stepwatch[jax]'"
+    assert backends.get("torch").missing() == ""
+    monkeypatch.setattr(backends, "find_spec", lambda package: None)
+    assert backends.get("torch").missing() == "torch not installed: pip install 'stepwatch[torch]'"
+    assert backends.get("null").missing() == ""
+
+
+def test_versions_are_those_of_the_distributions_that_are_here() -> None:
+    for row in backends.REGISTRY.values():
+        versions = row.versions()
+        assert set(versions) <= set(row.distributions)
+        assert bool(versions) == bool(row.packages and not row.missing())
+        assert all(version[0].isdigit() for version in versions.values())
+
+
+ROOMS = {"__init__.py", "device.py", "layers.py", "optimiser.py", "program.py"}
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_every_framework_has_the_same_rooms(name: str) -> None:
+    assert {path.name for path in (FOLDER / name).glob("*.py")} == ROOMS
+
+
+@pytest.mark.parametrize("name", backends.REGISTRY)
+def test_every_backend_offers_what_the_protocol_asks(name: str) -> None:
+    module = backends.get(name).module()
+    assert all(callable(getattr(module, wanted)) for wanted in ("before_import", "after_import", "build"))
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_every_program_has_the_protocols_methods(name: str) -> None:
+    from bench.program import Program
+
+    wanted = {word for word, value in vars(Program).items() if callable(value) and not word.startswith("_")}
+    tree = ast.parse((FOLDER / name / "program.py").read_text())
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    (program,) = (node for class_name, node in classes.items() if class_name.endswith("Program"))
+    assert wanted <= {node.name for node in program.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_null_backend_computes_nothing_and_proves_nothing() -> None:
+    from bench.program import Settings
+
+    row = backends.get("null")
+    module, settings = row.module(), Settings("eager", "fp32", "flat", "cpu", 3)
+    module.before_import(settings)
+    assert module.after_import(settings).threads == 3
+    program = module.build(workloads.get("mlp"), settings)
+    x, y = np.zeros((2, 784), np.float32), np.zeros(2, np.int32)
+    batch = program.put(x, y)
+    assert [program.train(batch), program.infer(batch), program.fence(), program.peak_bytes()] == [None] * 4
+    assert (program.compilations(), len(program.losses()), program.weights()) == (0, 0, {})
+    assert program.describe()
+    for call in (lambda: program.logits(x), lambda: program.gradients(x, y)):
+        with pytest.raises(NotImplementedError):
+            call()
+
+
+# --- programs, as their own process saw them --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def observed(framework: Callable[..., Any], request: pytest.FixtureRequest) -> Callable[[str], Any]:
+    """What `frameworks/programs.py` saw of a backend. All that this session asks for run side by side."""
+    items = [item for item in request.session.items if "observed" in getattr(item, "fixturenames", ())]
+    names = {item.callspec.params["backend"] for item in items}  # type: ignore[attr-defined]
+    here = [name for name in FRAMEWORKS if name in names and not backends.get(name).missing()]
+    with ThreadPoolExecutor(2) as pool:
+        runs: dict[str, Future[Any]] = {name: pool.submit(framework, "programs.py", name) for name in here}
+    return lambda name: runs[name].result()
+
+
+def cases(found: dict[str, Any]) -> list[tuple[str, Workload, dict[str, np.ndarray], dict[str, Any]]]:
+    """Every program: its name, its workload, what it computed and what it did."""
+    listed = []
+    for case, facts in found["programs"].items():
+        with np.load(Path(found["folder"]) / f"{case}.npz") as file:
+            listed.append((case, workloads.get(case.split("-")[0]).deterministic(), dict(file), facts))
+    return listed
+
+
+def broken(found: dict[str, Any], judge: Callable[..., object]) -> dict[str, object]:
+    """The programs of which `judge(workload, evidence, facts)` is false or says something, with what it says."""
+    said = {case: judge(workload, evidence, facts) for case, workload, evidence, facts in cases(found)}
+    return {case: what for case, what in said.items() if what is not True}
+
+
+@each_framework()
+def test_every_combination_of_the_registry_was_built_or_says_why_not(observed: Any, backend: str) -> None:
+    found, row = observed(backend), backends.get(backend)
+    wanted = {
+        f"{name}-{mode}-{layout}"
+        for name in workloads.names()
+        for mode in row.modes
+        for layout in (row.layouts if workloads.get(name).has_layout() else ("flat",))
+    }
+    assert {*found["programs"], *found["unsupported"]} == wanted
+    assert all(len(reason.split()) >= 4 for reason in found["unsupported"].values())
+    built = {tuple(case.split("-")[:2]) for case in found["programs"]}
+    assert built == {tuple(case.split("-")[:2]) for case in wanted}, "a mode has no program at all"
+
+
+@each_framework()
+def test_nothing_of_the_framework_was_imported_before_it_was_told_to(observed: Any, backend: str) -> None:
+    assert observed(backend)["imported"] == []
+
+
+@each_framework()
+def test_threads_are_those_asked_for(observed: Any, backend: str) -> None:
+    found = observed(backend)
+    assert found["threads"] == 1
+    assert set(found["pools"]) == {1}
+    assert found["device"] == "cpu"
+
+
+@each_framework()
+def test_fp64_agrees_with_the_golden_evidence(observed: Any, backend: str) -> None:
+    def judge(workload: Workload, evidence: dict[str, np.ndarray], facts: Any) -> object:
+        brief = parity.golden(workload)
+        assert brief is not None, f"{workload.name} has no golden evidence"
+        return parity.compare_brief(evidence, brief, parity.tolerance(workload, "fp64")).broken is None
+
+    assert broken(observed(backend), judge) == {}
+
+
+@each_framework()
+def test_fp64_agrees_between_modes_and_layouts(observed: Any, backend: str) -> None:
+    found = observed(backend)
+    first: dict[str, dict[str, np.ndarray]] = {}
+
+    def judge(workload: Workload, evidence: dict[str, np.ndarray], facts: Any) -> object:
+        wanted = first.setdefault(workload.name, evidence)
+        return str(parity.compare(evidence, wanted, parity.tolerance(workload, "fp64")).broken) == "None"
+
+    assert broken(found, judge) == {}
+
+
+def forward(workload: Workload, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """The model in NumPy, written from the words of `bench.layers` alone."""
+    for place in workload.placed():
+        match place.layer:
+            case Dense():
+                x = x @ weights[f"{place.path}.kernel"] + weights[f"{place.path}.bias"]
+            case Conv2D(_, size, stride, p):
+                x = np.pad(x, ((0, 0), (p, p), (p, p), (0, 0)))
+                seen = np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))[:, ::stride, ::stride]
+                x = np.einsum("nhwcij,ijcf->nhwf", seen, weights[f"{place.path}.kernel"], optimize=True)
+                x = x + weights[f"{place.path}.bias"]
+            case MaxPool(size, stride):
+                seen = np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))[:, ::stride, ::stride]
+                x = seen.max((-2, -1))
+            case Flatten():
+                x = x.reshape(len(x), -1)
+            case ReLU():
+                x = np.maximum(x, 0)
+            case _:
+                raise AssertionError(f"write {place.layer} in NumPy here")
+    return x
+
+
+@each_framework()
+def test_logits_are_those_of_plain_numpy(observed: Any, backend: str) -> None:
+    def judge(workload: Workload, evidence: dict[str, np.ndarray], facts: Any) -> object:
+        x, y = proof_batches(workload)[0]
+        wanted = forward(workload, workload.weights(1), x.astype(np.float64))
+        close = np.allclose(evidence["logits"], wanted, rtol=1e-12, atol=1e-13)
+        return bool(close and abs(evidence["loss"][0] - cross_entropy(wanted, y)) < 1e-13)
+
+    assert broken(observed(backend), judge) == {}
+
+
+@each_framework()
+def test_gradients_are_the_slopes_of_the_loss_in_plain_numpy(observed: Any, backend: str) -> None:
+    def judge(workload: Workload, evidence: dict[str, np.ndarray], facts: Any) -> object:
+        x, y = proof_batches(workload)[0]
+        weights, far = workload.weights(1), {}
+        for index, path in enumerate(weights):
+            # Along a direction of its own for each tensor, so that no error hides behind another.
+            way = np.random.Generator(np.random.PCG64(index)).standard_normal(weights[path].shape)
+            way /= np.linalg.norm(way)
+            step = 1e-6  # so small that hardly a ReLU or a pool changes its mind
+            up, down = (
+                cross_entropy(forward(workload, weights | {path: weights[path] + move * way}, x.astype(np.float64)), y)
+                for move in (step, -step)
+            )
+            slope, wanted = float(np.sum(evidence[f"gradient/{path}"] * way)), (up - down) / (2 * step)
+            if not abs(slope - wanted) < 1e-8:  # rounding of the losses alone makes 5e-10
+                far[path] = (slope, wanted)
+        return far or True
+
+    # One program of each workload is enough: the others agree with it, which is another test.
+    found = observed(backend)
+    first = {case.split("-")[0]: case for case in reversed(found["programs"])}
+    assert broken({**found, "programs": {case: found["programs"][case] for case in first.values()}}, judge) == {}
+
+
+@each_framework()
+@pytest.mark.parametrize("name", workloads.names())
+def test_the_optimiser_is_the_declared_algorithm(observed: Any, backend: str, name: str) -> None:
+    workload = workloads.get(name).deterministic()
+    with np.load(Path(observed(backend)["folder"]) / f"steps-{name}.npz") as file:
+        found = dict(file)
+    optimiser, allowed = workload.optimiser, parity.tolerance(workload, "fp64")
+    for path, w in workload.weights(1).items():
+        m = v = np.zeros_like(w)
+        for t in (1, 2, 3):
+            g = found[f"{t - 1}/gradient/{path}"]
+            if isinstance(optimiser, SGD):
+                v = optimiser.momentum * v + g
+                w = w - optimiser.rate * v
+            else:
+                b1, b2 = optimiser.b1, optimiser.b2
+                m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+                w = w - optimiser.rate * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + optimiser.epsilon)
+            far = np.linalg.norm(found[f"{t - 1}/weight/{path}"] - w) / np.linalg.norm(w)
+            assert far < allowed, f"step {t}, {path}"
+
+
+@each_framework()
+def test_put_keeps_precision_and_layout(observed: Any, backend: str) -> None:
+    wrong = {}
+    for case, facts in observed(backend)["placed"].items():
+        _, layout, precision = case.split("-")
+        height, width, channels = workloads.get("cnn").input
+        shape = {"flat": [5, 784], "nhwc": [5, height, width, channels], "nchw": [5, channels, height, width]}[layout]
+        if backend == "torch" and layout == "nhwc":
+            shape = [5, channels, height, width]  # torch's axes are channels-first, whatever the order in memory
+        dtypes = [{"fp32": "float32", "fp64": "float64"}[precision], "int64" if backend == "torch" else "int32"]
+        if (facts["dtypes"], facts["shape"]) != (dtypes, shape):
+            wrong[case] = facts
+    assert wrong == {}
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("backend", ["torch"])
+def test_torchs_images_lie_in_the_layout_of_the_row(observed: Any, backend: str) -> None:
+    # torch takes the order of an image's strides for its layout, and an image of one channel has both.
+    found = {case: set(facts["activations"]) for case, facts in observed(backend)["placed"].items()}
+    wanted = {f"cnn-{layout}-{precision}": {layout} for layout in backends.LAYOUTS for precision in backends.PRECISIONS}
+    assert {case: found[case] for case in wanted} == wanted
+
+
+@each_framework()
+def test_a_batch_is_the_programs_own(observed: Any, backend: str) -> None:
+    # A batch that borrows the host's array changes with it, and is missing from the process's peak of memory.
+    assert [case for case, facts in observed(backend)["placed"].items() if not facts["kept"]] == []
+
+
+# What each program must have done, by the words of bench/program.py.
+PROMISES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "climbing leaves no loss over": lambda facts: facts["left over"] == 0,
+    "infer moves no weight": lambda facts: facts["infer moves"] == [],
+    "train moves weights": lambda facts: len(facts["train moves"]) > 0,
+    "losses are all since the last call": lambda facts: len(set(facts["losses of three"])) == 3,
+    "losses clears": lambda facts: facts["losses again"] == 0,
+    "losses keeps 32": lambda facts: facts.get("losses of forty", 32) == 32,
+    "old shapes compile nothing": lambda facts: facts["grown by old shapes"] == 0,
+    "fence returns nothing": lambda facts: facts["fence"] is None,
+    "a cpu has no device peak": lambda facts: facts["peak bytes"] is None,
+    "describe has a line a layer": lambda facts: len(facts["describe"].splitlines()) >= 3,
+}
+
+
+@each_framework()
+@pytest.mark.parametrize("promise", PROMISES)
+def test_every_program_keeps(observed: Any, backend: str, promise: str) -> None:
+    assert broken(observed(backend), lambda workload, evidence, facts: bool(PROMISES[promise](facts))) == {}
+
+
+@each_framework()
+def test_train_moves_every_weight(observed: Any, backend: str) -> None:
+    def judge(workload: Workload, evidence: Any, facts: dict[str, Any]) -> object:
+        return set(facts["train moves"]) == set(workload.parameters())
+
+    assert broken(observed(backend), judge) == {}
+
+
+@each_framework()
+def test_compilations_are_seen_where_a_mode_compiles(observed: Any, backend: str) -> None:
+    for case, facts in observed(backend)["programs"].items():
+        eager = case.split("-")[1] == "eager"
+        assert bool(facts["compilations"]) != eager, case
+        if "grown by new shapes" in facts:
+            assert facts["grown by new shapes"] == (0 if eager else 2), case  # train and infer
+
+
+@each_framework()
+def test_infer_drops_nothing_before_and_after_training(observed: Any, backend: str) -> None:
+    found = observed(backend)["dropping"]
+    assert sorted(found) == ["mlp_dropout"]
+    for facts in found.values():
+        assert facts["fresh"] == [0.0, 0.0]
+        assert facts["trained"] == 0.0
+        assert facts["training moved"] > 0
+
+
+@each_framework()
+def test_canaries_agree(observed: Any, backend: str) -> None:
+    assert observed(backend)["disagreement"] == ""
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("backend", ["torch"])
+def test_the_denormal_canary_tells_a_real_framework_off(observed: Any, backend: str) -> None:
+    assert observed(backend)["disagreement with denormals"].startswith(
+        "canary denormals: products of 1e-40 summed to 1.0"
+    )
+
+
+def test_a_broken_promise_is_seen(tmp_path: Path) -> None:
+    # The judges above, on a program made up to break every promise.
+    facts = {
+        **{"left over": 1, "infer moves": ["dense_1.bias"], "train moves": [], "losses of three": [1.0, 1.0]},
+        **{"losses again": 3, "losses of forty": 40, "grown by old shapes": 1, "fence": 0, "peak bytes": 0},
+        "describe": "",
+    }
+    np.savez(tmp_path / "mlp-eager-flat.npz", logits=np.zeros(1))
+    found = {"programs": {"mlp-eager-flat": json.loads(json.dumps(facts))}, "folder": str(tmp_path)}
+    for promise, kept in PROMISES.items():
+        assert broken(found, lambda workload, evidence, f, kept=kept: bool(kept(f))) == {"mlp-eager-flat": False}, (
+            promise
+        )
+
+
+def test_pytests_own_process_has_no_framework() -> None:
+    import sys
+
+    packages = [package for row in backends.REGISTRY.values() for package in row.packages]
+    assert [package for package in packages if package in sys.modules] == []
+    assert find_spec("bench") is not None

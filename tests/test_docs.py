@@ -1,0 +1,322 @@
+"""What README.md and docs/ promise: commands parse, the files and tests that they name are there, examples run."""
+
+import ast
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from conftest import ROOT
+
+from bench import __main__ as cli
+from bench import backends, running, suite, table, workloads
+from bench.prices import book
+from bench.workload import Workload
+
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+}
+PLANNED = "not built yet"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def paragraphs(page: str) -> list[str]:
+    """The text around the fenced blocks, paragraph by paragraph."""
+    return re.split(r"\n\s*\n", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL))
+
+
+def spans(text: str) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+def commands(page: str, program: str) -> Iterator[list[str]]:
+    """Each `PROGRAM ...` of a page, in a block of shell or between backticks, as a shell would cut it up."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    lines += [span for text in paragraphs(page) if PLANNED not in text for span in spans(text)]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        while program in words:
+            words = words[words.index(program) + 1 :]
+            end = next((i for i, word in enumerate(words) if word in ("&&", "||", "|", ";")), len(words))
+            yield words[:end]
+
+
+def planned(page: str, program: str) -> Iterator[list[str]]:
+    """The commands of paragraphs that say that they are not built yet."""
+    for text in paragraphs(page):
+        if PLANNED in text:
+            yield from (shlex.split(span)[1:] for span in spans(text) if span.startswith(f"{program} "))
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def stub(callback: Callable[..., Any]) -> Callable[..., None]:
+    """Takes the same arguments, so that typer parses for it as for the original, and does nothing."""
+
+    @wraps(callback)
+    def nothing(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    return nothing
+
+
+def apps(app: typer.Typer) -> list[typer.Typer]:
+    return [
+        app,
+        *(one for group in app.registered_groups if group.typer_instance for one in apps(group.typer_instance)),
+    ]
+
+
+@pytest.fixture
+def parses(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], bool]:
+    """Whether a command line parses, verbs, flags and types; nothing is run."""
+    for app in apps(cli.app):
+        for command in app.registered_commands:
+            assert command.callback
+            monkeypatch.setattr(command, "callback", stub(command.callback))
+    return lambda words: cli.main(words) == 0
+
+
+def listed(find: Callable[[str, str], Iterator[list[str]]], program: str) -> list[tuple[str, list[str]]]:
+    return [(page, words) for page, text in PAGES.items() for words in find(text, program)]
+
+
+@pytest.mark.parametrize(("page", "words"), listed(commands, "stepwatch"), ids=str)
+def test_every_command_parses(parses: Callable[[list[str]], bool], page: str, words: list[str]) -> None:
+    assert not words or parses(words)  # the bare name is a name
+
+
+@pytest.mark.parametrize(("page", "words"), listed(planned, "stepwatch"), ids=str)
+def test_what_is_said_to_be_planned_is_not_there(
+    parses: Callable[[list[str]], bool], page: str, words: list[str]
+) -> None:
+    assert not parses(words)
+
+
+def test_the_readme_shows_every_verb() -> None:
+    # `data` is a group: its verbs are reached by make.
+    verbs = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+    assert verbs == {words[0] for words in commands(PAGES["README.md"], "stepwatch") if words}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["walk"],
+        ["run", "quick", "--fast"],
+        ["run", "--rounds", "many"],
+        ["data", "bring"],
+        ["parity", "--device"],
+        ["show"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_is_none_is_seen(parses: Callable[[list[str]], bool], words: list[str]) -> None:
+    assert not parses(words)
+
+
+def test_commands_are_found_wherever_they_stand() -> None:
+    block = "```sh\nmake x && stepwatch run a --b 'c d'   # stepwatch not\n```"
+    page = f"Try `stepwatch list`.\n\n{block}\n\n`stepwatch z` is not built yet."
+    assert list(commands(page, "stepwatch")) == [["run", "a", "--b", "c d"], ["list"]]
+    assert list(planned(page, "stepwatch")) == [["z"]]
+    assert list(commands(page, "make")) == [["x"]]
+
+
+def test_every_epilog_is_an_example_that_parses(parses: Callable[[list[str]], bool]) -> None:
+    for app in apps(cli.app):
+        for command in app.registered_commands:
+            assert command.epilog, command.name
+            words = shlex.split(command.epilog.removeprefix("Example: "))
+            assert words[0] == "stepwatch"
+            assert parses(words[1:]), command.epilog
+
+
+def targets(makefile: str) -> set[str]:
+    return set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+
+@pytest.mark.parametrize(("page", "words"), listed(commands, "make"), ids=str)
+def test_every_make_target_and_variable_exists(page: str, words: list[str]) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for word in words:
+        name, given, value = word.partition("=")
+        if not given:
+            assert name in targets(makefile)
+            continue
+        assert re.search(rf"^{name}\s*\??:?=", makefile, re.MULTILINE), name
+        if name == "SUITE":
+            assert value in suite.shipped()
+        if name == "EXTRAS":
+            assert set(value.split(",")) <= extras.keys()
+
+
+def test_every_suite_extra_workload_and_backend_named_in_a_command_exists() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    known = {"--backend": set(backends.REGISTRY), "--workload": set(workloads.names()), "--mode": set(backends.MODES)}
+    for page, text in PAGES.items():
+        for verb, *words in filter(None, commands(text, "stepwatch")):
+            for flag, names in known.items():
+                said = {words[i + 1] for i, word in enumerate(words) if word == flag and i + 1 < len(words)}
+                assert {name for name in said if name.islower()} <= names, page  # NAME stands for any
+            if verb == "run" and words and not words[0].startswith("-") and not words[0].endswith(".toml"):
+                assert words[0] in suite.shipped(), page
+        for named in re.findall(r"(?:stepwatch|\.)\[([a-z,-]+)\]", text):
+            assert set(named.split(",")) <= extras.keys(), page
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def missing(page: str, folder: Path) -> list[str]:
+    """The files of the checkout that a page names, between backticks or as a link, and that are not there."""
+    named = [span for span in spans(page) if re.fullmatch(r"(bench|suites|docs|tests|results)/[\w./-]*", span)]
+    named += [span for span in spans(page) if re.fullmatch(r"[\w-]+\.(md|toml|txt)", span)]
+    named += [link for link in re.findall(r"\]\(([^)#]+)\)", page) if "://" not in link]
+    return sorted({name for name in named if not (folder / name).exists()})
+
+
+# Files that a reader makes, or that a run does; by page, so that no other page may lack them.
+MADE = {
+    "README.md": {"prices.toml", "run.json", "table.md"},
+    "docs/adding.md": {"prices.toml", "manifest.toml", "pyproject.toml", "bench/workloads/golden/wide.json"},
+    "docs/measurement.md": set(),
+    "docs/statuses.md": set(),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    known = MADE.get(page, set())
+    beside = [
+        name
+        for name in missing(PAGES[page], ROOT)
+        if name not in known and not (ROOT / page).parent.joinpath(name).exists()
+    ]
+    assert beside == []
+
+
+def test_a_file_that_is_not_there_is_seen() -> None:
+    page = "See `suites/none.toml`, `bench/layers.py` and [this](docs/none.md), and [that](https://example.org/x)."
+    assert missing(page, ROOT) == ["docs/none.md", "suites/none.toml"]
+
+
+# --- statuses ---------------------------------------------------------------------------------------------------------
+
+
+def rows(page: str, first: str) -> list[list[str]]:
+    """The cells of the table whose first heading is `first`."""
+    lines = [line.strip("| ") for line in page.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
+    start = next(i for i, row in enumerate(cells) if row[0] == first)
+    width = len(cells[start])
+    found = []
+    for row in cells[start + 2 :]:
+        if len(row) != width or row[0] == "code":
+            break
+        found.append(row)
+    return found
+
+
+def test_the_statuses_are_those_of_the_table_worst_first() -> None:
+    assert tuple(row[0].strip("`") for row in rows(PAGES["docs/statuses.md"], "status")) == table.STATUSES
+
+
+def test_the_exit_codes_of_the_statuses_are_those_of_the_table() -> None:
+    for status, _, _, code, _ in rows(PAGES["docs/statuses.md"], "status"):
+        row = type("Row", (), {"status": status.strip("`")})
+        wanted = table.exit_code([row])  # type: ignore[list-item]
+        assert code in (str(wanted), "as above"), status
+        if code != "as above":
+            above = code
+        assert above == str(wanted), status
+
+
+def cited(page: str) -> list[tuple[str, str]]:
+    """File and function of every test that a page cites; `::name` belongs to the file named last."""
+    found, file = [], ""
+    for span in spans(page):
+        match = re.fullmatch(r"(test_\w+\.py)?(?:::(test_\w+))?", span)
+        if match and any(match.groups()):
+            file = match[1] or file
+            found.append((file, match[2] or ""))
+    return found
+
+
+def absent(tests: list[tuple[str, str]], folder: Path) -> list[str]:
+    """The cited tests that are not in the folder."""
+    gone = []
+    for file, function in tests:
+        path = folder / file
+        tree = ast.parse(path.read_text()) if path.is_file() else ast.Module([], [])
+        names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        if not path.is_file() or (function and function not in names):
+            gone.append(f"{file}::{function}" if function else file)
+    return gone
+
+
+def test_every_cited_test_exists() -> None:
+    tests = [test for page in PAGES.values() for test in cited(page)]
+    assert len(tests) >= len(table.STATUSES)
+    assert absent(tests, ROOT / "tests") == []
+
+
+def test_every_status_cites_a_test() -> None:
+    assert [row[0] for row in rows(PAGES["docs/statuses.md"], "status") if not cited(row[-1])] == []
+
+
+def test_a_cited_test_that_is_not_there_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text("def test_x(): ...")
+    tests = cited("`test_a.py::test_x`, `::test_y`, `test_b.py`, `not_a_test.py`")
+    assert tests == [("test_a.py", "test_x"), ("test_a.py", "test_y"), ("test_b.py", "")]
+    assert absent(tests, tmp_path) == ["test_a.py::test_y", "test_b.py"]
+
+
+# --- examples ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_a_workload_is_found_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = blocks(PAGES["docs/adding.md"], "python")
+    (tmp_path / "wide.py").write_text(example)
+    monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(tmp_path)])
+    assert "wide" in workloads.names()
+    workload = workloads.get("wide")
+    assert isinstance(workload, Workload)
+    assert workload.name == "wide"
+    assert workload.placed()[-1].leaves == (10,)
+    assert workload.description.replace("-", " ").split()[1] in str(workload.layers)  # 4096, as it says of itself
+
+
+def test_the_example_of_a_price_is_read(tmp_path: Path) -> None:
+    (example,) = blocks(PAGES["docs/adding.md"], "toml")
+    (tmp_path / "prices.toml").write_text(example)
+    (price,) = book.user_prices(tmp_path / "prices.toml")
+    found = book.find(price.instance, user=(price,))
+    assert found is not None
+    assert str(found.usd_per_hour) == "2.10"
+
+
+def test_the_list_of_formats_is_where_the_page_says() -> None:
+    assert "`FORMATS` in `bench/running.py`" in PAGES["docs/adding.md"]
+    assert all(callable(render) for render in running.FORMATS.values())
+    (said,) = set(re.findall(r"--format csv\s+# or (\w+, \w+)", PAGES["README.md"]))
+    assert {"csv", *said.split(", ")} == set(running.FORMATS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "suites").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_suite_is_named_after_its_file_and_described(path: Path) -> None:
+    found = suite.load(path)
+    assert found.name == path.stem
+    assert found.description.endswith(".")

@@ -1,0 +1,187 @@
+"""The canaries: honest arithmetic passes, and each dishonest one makes its canary speak. No framework is needed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from bench import parity, probes, workloads
+from bench.axes import Array
+from bench.layers import Dense, Dropout
+from bench.program import Facts, Settings
+from bench.workload import Workload
+
+SETTINGS = Settings("eager", "fp32", "nhwc", "cpu", 1)
+TINY = float(np.finfo(np.float32).tiny)
+
+
+def bits(kept: int) -> Callable[[Array], Array]:
+    """Rounds to so many bits of mantissa: 10 are TF32's, 7 bf16's."""
+
+    def rounded(array: Array) -> Array:
+        drop = 23 - kept
+        whole = array.astype(np.float32).view(np.int32).astype(np.int64)
+        return ((whole + (1 << (drop - 1))) >> drop << drop).astype(np.int32).view(np.float32)
+
+    return rounded
+
+
+class Fake:
+    """A backend in NumPy whose arithmetic can be told to go wrong: how inputs round, what becomes of the products."""
+
+    def __init__(
+        self,
+        *,
+        rounds: Callable[[Array], Array] = lambda array: array,
+        flushes: bool = True,
+        dtype: Any = np.float32,
+        mask: Callable[[int, tuple[int, int], float], Array] | None = None,
+    ) -> None:
+        self.rounds, self.flushes, self.dtype = rounds, flushes, dtype
+        self.mask = mask or honest
+        self.built: list[tuple[Workload, Settings]] = []
+
+    def before_import(self, settings: Settings) -> None: ...
+
+    def after_import(self, settings: Settings) -> Facts:
+        return Facts(1, "cpu")
+
+    def build(self, workload: Workload, settings: Settings) -> Any:
+        self.built.append((workload, settings))
+        return FakeProgram(workload, self)
+
+
+class FakeProgram:
+    """Dropout, perhaps, and one Dense; SGD on the mean cross-entropy."""
+
+    def __init__(self, workload: Workload, fake: Fake) -> None:
+        self.fake, self.rate = fake, workload.optimiser.rate
+        self.drops = [layer.rate for layer in workload.layers if isinstance(layer, Dropout)]
+        self.kernel, self.bias = (workload.weights(1)[f"dense_1.{name}"] for name in ("kernel", "bias"))
+        self.steps = self.fences = 0
+
+    def product(self, x: Array) -> Array:
+        a, b = (self.fake.rounds(v.astype(self.fake.dtype)) for v in (x, self.kernel))
+        products = a[:, :, None].astype(self.fake.dtype) * b[None].astype(self.fake.dtype)
+        if self.fake.flushes:
+            products = np.where(np.abs(products) < TINY, 0, products)
+        return products.sum(1, dtype=np.float64) + self.bias
+
+    def put(self, x: Array, y: Array) -> tuple[Array, Array]:
+        return x, y
+
+    def logits(self, x: Array) -> Array:
+        return self.product(x)
+
+    def train(self, batch: tuple[Array, Array]) -> None:
+        x, y = batch
+        if self.drops:
+            x = x * self.fake.mask(self.steps, x.shape, self.drops[0])
+        logits = self.product(x)
+        exponents = np.exp(logits - logits.max(1, keepdims=True))
+        slope = (exponents / exponents.sum(1, keepdims=True) - np.eye(logits.shape[1])[y]) / len(y)
+        self.kernel = self.kernel - self.rate * x.T @ slope
+        self.bias = self.bias - self.rate * slope.sum(0)
+        self.steps += 1
+
+    def fence(self) -> None:
+        self.fences += 1
+
+    def weights(self) -> dict[str, Array]:
+        return {"dense_1.kernel": self.kernel, "dense_1.bias": self.bias}
+
+
+def honest(step: int, shape: tuple[int, int], rate: float) -> Array:
+    return (np.random.Generator(np.random.PCG64(step)).random(shape) >= rate) / (1 - rate)
+
+
+# --- precision and denormals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fake", "precision"), [(Fake(), "fp32"), (Fake(dtype=np.float64), "fp64"), (Fake(dtype=np.float64), "fp32")]
+)
+def test_honest_arithmetic_agrees(fake: Fake, precision: str) -> None:
+    assert probes.disagreement(fake, replace(SETTINGS, precision=precision)) == ""
+
+
+@pytest.mark.parametrize(
+    ("fake", "precision", "says"),
+    [
+        (Fake(rounds=bits(10)), "fp32", "canary precision: 1024 x 1.0001 summed to 1024.0, wanted 1024.1024 in fp32"),
+        (Fake(rounds=bits(7)), "fp32", "canary precision: 1024 x 1.0001 summed to 1024.0"),
+        (Fake(), "fp64", "canary precision: 1024 x 1.0001 summed to 1024.10"),
+        (Fake(rounds=lambda a: a * np.float32("nan")), "fp32", "canary precision: 1024 x 1.0001 summed to nan"),
+        (Fake(flushes=False), "fp32", "canary denormals: products of 1e-40 summed to 1.02"),
+    ],
+    ids=["tf32", "bf16", "fp32 for fp64", "nan", "denormals kept"],
+)
+def test_each_canary_can_speak(fake: Fake, precision: str, says: str) -> None:
+    with np.errstate(under="ignore", invalid="ignore"):
+        assert probes.disagreement(fake, replace(SETTINGS, precision=precision)).startswith(says)
+
+
+def test_1_0001_is_nothing_in_tf32_and_something_in_fp32() -> None:
+    # The number that the canary stands on, by the formats' own mantissas.
+    value = np.array([1.0001], np.float32)
+    assert bits(10)(value)[0] == bits(7)(value)[0] == 1.0
+    assert bits(23 - 1)(value)[0] == pytest.approx(1.0001, abs=2e-7)
+    assert 0 < 1e-20 * 1e-20 < TINY  # a denormal in fp32
+
+
+@pytest.mark.parametrize(
+    "settings", [replace(SETTINGS, device="gpu"), replace(SETTINGS, precision="fp64")], ids=["gpu", "fp64"]
+)
+def test_denormals_are_asked_of_fp32_on_a_cpu_alone(settings: Settings) -> None:
+    dtype = np.float64 if settings.precision == "fp64" else np.float32
+    assert probes.disagreement(Fake(flushes=False, dtype=dtype), settings) == ""
+
+
+def test_the_canary_is_one_program_of_the_modes_own_that_also_trains() -> None:
+    fake = Fake()
+    probes.disagreement(fake, replace(SETTINGS, layout="nchw"))
+    ((workload, settings),) = fake.built
+    assert settings == replace(SETTINGS, layout="flat")
+    assert workload.placed()[-1].leaves == (2,)
+
+
+# --- dropout ----------------------------------------------------------------------------------------------------------
+
+MODEL = workloads.get("mlp_dropout")
+
+
+def judged(mask: Callable[[int, tuple[int, int], float], Array]) -> str:
+    masks = probes.dropout_masks(Fake(mask=mask, dtype=np.float64), SETTINGS, 0.5)
+    assert masks.shape == (2, 2, 4096)
+    broken = parity.dropout_break(MODEL, {"dropout/dropout_1": masks})
+    return broken.rung if broken else ""
+
+
+def test_the_masks_that_were_drawn_are_read_from_the_weights() -> None:
+    masks = probes.dropout_masks(Fake(dtype=np.float64), SETTINGS, 0.5)
+    for step in (0, 1):
+        np.testing.assert_allclose(masks[step], honest(step, (2, 4096), 0.5), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("mask", "rung"),
+    [
+        (honest, ""),
+        (lambda step, shape, rate: np.ones(shape), "dropout share"),
+        (lambda step, shape, rate: honest(step, shape, 0.3) * 0.7 / 0.5, "dropout share"),
+        (lambda step, shape, rate: honest(step, shape, rate) * 0.5, "dropout scale"),
+        (lambda step, shape, rate: honest(0, shape, rate), "dropout draws"),
+        (lambda step, shape, rate: np.repeat(honest(step, shape, rate)[:1], 2, axis=0), "dropout draws"),
+    ],
+    ids=["honest", "none", "share", "scale", "same step", "same sample"],
+)
+def test_a_dishonest_dropout_is_found_through_the_weights(mask: Any, rung: str) -> None:
+    assert judged(mask) == rung
+
+
+def test_the_probe_is_a_workload_like_any_other() -> None:
+    probe = probes.probe((0.0,) * 10, 4096, (Dropout(0.5),), 1e-6)
+    assert [type(place.layer) for place in probe.placed()] == [Dropout, Dense]
+    assert probe.classes == 10
