@@ -11,6 +11,7 @@ from bench import backends, machine, parity, proofs, workloads
 from bench.errors import BenchError
 from bench.evidence import Evidence
 from bench.machine import Machine
+from bench.process import WorkerFailed
 from bench.progress import Watch
 from bench.proofs import Subject
 from bench.runner import EXPECTED
@@ -84,9 +85,10 @@ def _prove(
     if fresh:
         path.unlink(missing_ok=True)
     if not path.exists():
-        failed = proofs.make(subject, path, {}, log=logs / "log", deadline=deadline)
-        if failed:
-            return failed.status, ("-", "-", "-", "-", f"{failed.status}: {failed.reason}")
+        try:
+            proofs.make(subject, path, {}, log=logs / "log", deadline=deadline)
+        except WorkerFailed as error:
+            return error.failed.status, ("-", "-", "-", "-", f"{error.failed.status}: {error.failed.reason}")
     found = proofs.load(path)
     earlier = proved.setdefault(subject.workload, [])
     verdict = proofs.judge(subject, found, earlier[0] if earlier else None, golden=golden)

@@ -7,11 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 from bench import messages
 from bench.messages import Answer, Close, Failed, Question
 
 GRACE_SECONDS = 5.0
+T = TypeVar("T")
+
+
+class WorkerFailed(Exception):
+    """A worker could not do what it was asked for; `failed` says why."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.reason)
+        self.failed = failed
 
 
 class Process:
@@ -59,6 +69,16 @@ class Process:
             self.buffer += chunk
         line, self.buffer = self.buffer.split(b"\n", 1)
         answer: Answer = messages.decode_answer(line)
+        return answer
+
+    def expect(self, question: Question, wanted: type[T], until: float) -> T:
+        """The answer if it is a `wanted` one; `WorkerFailed` otherwise."""
+        answer = self.ask(question, until)
+        if isinstance(answer, Failed):
+            raise WorkerFailed(answer)
+        if not isinstance(answer, wanted):
+            what = f"the worker answered {type(answer).__name__} to {type(question).__name__}"
+            raise WorkerFailed(Failed("error", f"{what}; this is a defect of Stepwatch"))
         return answer
 
     def close(self) -> None:

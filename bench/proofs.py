@@ -14,7 +14,7 @@ from bench import backends, parity, workloads
 from bench.errors import BenchError
 from bench.evidence import Evidence
 from bench.machine import Machine
-from bench.messages import Failed, Open, Opened, Prove
+from bench.messages import Open, Opened, Prove, Proved
 from bench.process import Process
 from bench.program import Settings
 from bench.records import Case
@@ -77,8 +77,8 @@ def path_of(subject: Subject, machine: Machine) -> Path:
     return folder() / f"{subject.workload}-{subject.backend}-{subject.mode}-{key}.npz"
 
 
-def make(subject: Subject, path: Path, files: dict[str, str], *, log: Path, deadline: float) -> Failed | None:
-    """Climbs the ladder in a fresh process and leaves the evidence at `path`; what went wrong otherwise.
+def make(subject: Subject, path: Path, files: dict[str, str], *, log: Path, deadline: float) -> None:
+    """Climbs the ladder in a fresh process and leaves the evidence at `path`; `WorkerFailed` where it cannot.
 
     `files`: for each of the subject's feeds, "data/batch", the file of its batches.
     """
@@ -87,14 +87,10 @@ def make(subject: Subject, path: Path, files: dict[str, str], *, log: Path, dead
     process = Process(log)
     until = monotonic() + deadline
     try:
-        answer = process.ask(Open(subject.backend, subject.settings()), until)
-        if isinstance(answer, Opened):
-            answer = process.ask(Prove(subject.workload, files, str(draft)), until)
-        if isinstance(answer, Failed):
-            return answer
+        process.expect(Open(subject.backend, subject.settings()), Opened, until)
+        process.expect(Prove(subject.workload, files, str(draft)), Proved, until)
         process.close()
         draft.replace(path)
-        return None
     finally:
         process.kill()
         draft.unlink(missing_ok=True)

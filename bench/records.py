@@ -76,7 +76,6 @@ class Pilot(Struct, frozen=True, tag=True):
     warm_up_steps: int
     steps_per_burst: int
     fence_seconds: float
-    import_seconds: float
     peak_bytes: int | None
     schema: int = SCHEMA
 

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 
-import numpy as np
 from msgspec import Struct
 
-from bench import backends, parity, proofs, schedule, workloads
-from bench.errors import BenchError
+from bench import backends, measuring, proofs, schedule, workloads
 from bench.evidence import Evidence
 from bench.feeds import write as write_feed
-from bench.messages import Burst, Bursts, Failed, Open, Opened, Warm, Warmed
-from bench.process import Process
+from bench.messages import Failed, Open, Opened
+from bench.process import Process, WorkerFailed
 from bench.progress import Watch
 from bench.records import (
     PILOT_ROUND,
@@ -25,7 +23,6 @@ from bench.records import (
     Pilot,
     Proof,
     Record,
-    Sample,
     drop_torn_line,
     latest,
     read,
@@ -34,8 +31,6 @@ from bench.run import Run, now
 
 # What a process is expected to take, in seconds, before any has been timed: for the time left and for --dry-run.
 EXPECTED = {"proof": 6.0, "start": 2.5, "case": 2.5}
-# Losses under dropout depend on the framework's own random numbers: they are held only to their order of magnitude.
-STOCHASTIC_TOLERANCE = 0.5
 
 
 class Work(Struct, frozen=True):
@@ -134,10 +129,11 @@ class Runner:
         if not cached:
             log = self.log / f"proof-{'-'.join(case.worker)}.log"
             files = {f"{data}/{batch}": self._feed(data, batch) for data, batch in feeds}
-            failed = proofs.make(subject, path, files, log=log, deadline=self.run.deadline)
-            if failed:
+            try:
+                proofs.make(subject, path, files, log=log, deadline=self.run.deadline)
+            except WorkerFailed as error:
                 for case in cases:
-                    self._fail(case, PILOT_ROUND, failed, log)
+                    self._fail(case, PILOT_ROUND, error.failed, log)
                 return
         found = proofs.load(path)
         verdict = proofs.judge(subject, found, self.evidence.get(case.workload))
@@ -161,40 +157,43 @@ class Runner:
                 self._fail(case, PILOT_ROUND, Failed("parity_failed", verdict.broken), Path())
 
     def _measure(self, cases: list[Case], number: int) -> None:
-        """The cases one after another in one process, and in a fresh one after a case that killed it."""
-        name = "-".join(cases[0].worker)
+        """The cases one after another in one process, and in a fresh one after a case that failed in it."""
+        pilot = number == PILOT_ROUND
         for case in cases:
             until = monotonic() + self.run.deadline
-            pilot = number == PILOT_ROUND
-            log = self.log / (
-                f"pilot-{name}-{case.phase}-{case.measure}-{case.batch}.log" if pilot else f"round{number}-{name}.log"
-            )
-            if self.process is None:
-                self.process = Process(log)
-                started = self._open(case, pilot, until)
-                if isinstance(started, Failed):
-                    self._fail(case, number, started, log)
-                    self._end()
-                    continue
-                self.opened = started
-            answer = self._pilot(case, until) if pilot else self._sample(case, number, until)
-            if isinstance(answer, Failed):
-                self._fail(case, number, answer, log)
-                if answer.status != "parity_failed":
-                    self._end()  # whatever a failed case left behind must not touch the next one
+            name = f"pilot-{_file(case)}" if pilot else f"round{number}-{'-'.join(case.worker)}"
+            log = self.log / f"{name}.log"
+            try:
+                if self.process is None:
+                    self.process = Process(log)
+                    self._open(self.process, case, pilot, until)
+                subject = measuring.Subject(
+                    self.run, case, self._feed(case.data, case.batch), self._proof(case), self._origin(case, number)
+                )
+                if pilot:
+                    record: Record = measuring.pilot(self.process, subject, until)
+                else:
+                    chosen = self.records[(case, PILOT_ROUND)]
+                    assert isinstance(chosen, Pilot)
+                    record = measuring.sample(self.process, subject, chosen, until)
+            except WorkerFailed as error:
+                self._fail(case, number, error.failed, log)
+                self._end()  # whatever a failed case left behind must not touch the next one
             else:
-                self._append(answer)
+                self._append(record)
         self._end()
 
-    def _open(self, case: Case, pilot: bool, until: float) -> Opened | Failed:
+    def _open(self, process: Process, case: Case, pilot: bool, until: float) -> None:
         # A pilot's caches are its own, so that its first call is cold; a worker's rounds share theirs.
-        own = f"-{case.phase}-{case.measure}-{case.batch}-pilot" if pilot else ""
-        cache = (self.folder / "cache" / f"{'-'.join(case.worker)}{own}").absolute()
+        cache = (self.folder / "cache" / (f"pilot-{_file(case)}" if pilot else "-".join(case.worker))).absolute()
         cache.mkdir(parents=True, exist_ok=True)
-        subject = proofs.subject_of(case, (), self.run.suite.seed)
-        assert self.process is not None
-        answer = self.process.ask(Open(case.backend, subject.settings(str(cache))), until)
-        return answer if isinstance(answer, Opened | Failed) else _unexpected(answer)
+        settings = proofs.subject_of(case, (), self.run.suite.seed).settings(str(cache))
+        process.expect(Open(case.backend, settings), Opened, until)
+
+    def _proof(self, case: Case) -> Proof | None:
+        """The proof of the case's worker; the null backend has none."""
+        proof = self.records.get(case.worker)
+        return proof if isinstance(proof, Proof) else None
 
     def _feed(self, data: str, batch: int) -> str:
         """The file of a case's batches, drawn when first wanted."""
@@ -202,101 +201,6 @@ class Runner:
         if not path.exists():
             write_feed(path, data=data, size=batch, count=self.run.suite.protocol.feed, seed=self.run.suite.seed)
         return str(path)
-
-    def _warm(self, case: Case, until: float, steps: int = 0) -> Warmed | Failed:
-        protocol = self.run.suite.protocol
-        assert self.process is not None
-        answer = self.process.ask(
-            Warm(
-                workload=case.workload,
-                phase=case.phase,
-                measure=case.measure,
-                feed=self._feed(case.data, case.batch),
-                steps=steps,
-                minimum_steps=protocol.warm_up_steps,
-                minimum_seconds=protocol.warm_up_seconds,
-                burst_seconds=protocol.burst_seconds,
-            ),
-            until,
-        )
-        if isinstance(answer, Failed):
-            return answer
-        if not isinstance(answer, Warmed):
-            return _unexpected(answer)
-        return self._first_losses_differ(case, answer) or answer
-
-    def _first_losses_differ(self, case: Case, warmed: Warmed) -> Failed | None:
-        proof = self.records.get(case.worker)
-        if not isinstance(proof, Proof):
-            return None  # the null backend has none
-        workload = workloads.get(case.workload)
-        wanted = np.array(proof.first_losses[f"{case.phase}/{case.data}/{case.batch}"])
-        stochastic = case.phase == "train" and workload.deterministic() != workload
-        allowed = STOCHASTIC_TOLERANCE if stochastic else parity.tolerance(workload, case.precision)
-        far = parity.first_losses_differ(warmed.losses, wanted, allowed)
-        if far is None:
-            return None
-        return Failed(
-            "parity_failed",
-            f"first losses of the timed process differ by {far:.2g} from the proof's, allowed {allowed:.0e}",
-        )
-
-    def _burst(self, steps: int, count: int, until: float) -> Bursts | Failed:
-        assert self.process is not None
-        answer = self.process.ask(Burst(steps, count), until)
-        if isinstance(answer, Failed):
-            return answer
-        if not isinstance(answer, Bursts):
-            return _unexpected(answer)
-        if answer.compilations:
-            return Failed(
-                "error",
-                f"{answer.compilations} compilations inside timed bursts: the warm-up did not reach a steady state",
-            )
-        if not answer.finite:
-            return Failed("error", "a weight is not finite after the timed steps")
-        return answer
-
-    def _pilot(self, case: Case, until: float) -> Pilot | Failed:
-        warmed = self._warm(case, until)
-        if isinstance(warmed, Failed):
-            return warmed
-        bursts = self._burst(warmed.steps_per_burst, 2, until)
-        if isinstance(bursts, Failed):
-            return bursts
-        return Pilot(
-            case=case,
-            origin=self._origin(case, PILOT_ROUND),
-            first_calls=warmed.first_calls,
-            warm_up_steps=warmed.steps,
-            steps_per_burst=warmed.steps_per_burst,
-            fence_seconds=warmed.fence_seconds,
-            import_seconds=self.opened.import_seconds,
-            peak_bytes=bursts.peak_bytes,
-        )
-
-    def _sample(self, case: Case, number: int, until: float) -> Sample | Failed:
-        pilot = self.records[(case, PILOT_ROUND)]
-        assert isinstance(pilot, Pilot)
-        warmed = self._warm(case, until, pilot.warm_up_steps)
-        if isinstance(warmed, Failed):
-            return warmed
-        protocol = self.run.suite.protocol
-        latency = case.measure == "latency"
-        steps, count = (1, protocol.latency_calls) if latency else (pilot.steps_per_burst, protocol.bursts)
-        bursts = self._burst(steps, count, until)
-        if isinstance(bursts, Failed):
-            return bursts
-        return Sample(
-            case=case,
-            origin=self._origin(case, number),
-            first_calls=warmed.first_calls,
-            steps=steps,
-            wall_ns=bursts.wall_ns,
-            cpu_ns=bursts.cpu_ns,
-            switches=bursts.switches,
-            losses=warmed.losses,
-        )
 
     def _fail(self, case: Case, number: int, failed: Failed, log: Path) -> None:
         where = str(log.relative_to(self.folder)) if log.name else ""
@@ -326,5 +230,6 @@ def _failed(record: Record) -> bool:
     return isinstance(record, Failure) or (isinstance(record, Proof) and bool(record.broken))
 
 
-def _unexpected(answer: object) -> Failed:
-    raise BenchError(f"the worker answered {type(answer).__name__} to another question; this is a defect of Stepwatch")
+def _file(case: Case) -> str:
+    """A case's part of a file name."""
+    return "-".join((*case.worker, case.phase, case.measure, str(case.batch)))

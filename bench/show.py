@@ -9,8 +9,8 @@ from tabulate import tabulate
 
 from bench import backends, machine, workloads
 from bench.errors import BenchError
-from bench.messages import Describe, Described, Failed, Open, Opened
-from bench.process import Process
+from bench.messages import Describe, Described, Open, Opened
+from bench.process import Process, WorkerFailed
 from bench.program import Settings
 from bench.workload import total_flops
 
@@ -50,11 +50,11 @@ def _native(name: str, wanted: str) -> str:
     until = monotonic() + SECONDS
     with tempfile.TemporaryDirectory() as folder:
         process = Process(Path(folder) / "log")
-        answer = process.ask(Open(wanted, settings), until)
-        if isinstance(answer, Opened):
-            answer = process.ask(Describe(name), until)
-        process.close()
-    if isinstance(answer, Failed):
-        raise BenchError(f"{wanted}: {answer.reason}", exit_code=3)
-    assert isinstance(answer, Described)
-    return answer.text
+        try:
+            process.expect(Open(wanted, settings), Opened, until)
+            described = process.expect(Describe(name), Described, until)
+        except WorkerFailed as error:
+            raise BenchError(f"{wanted}: {error.failed.reason}", exit_code=3) from None
+        finally:
+            process.close()
+    return described.text

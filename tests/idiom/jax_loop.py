@@ -1,69 +1,75 @@
-"""What a careful JAX user writes today with Flax and Optax, by hand; imports nothing of Stepwatch."""
+"""The MLP and the CNN as a careful JAX user writes them: plain functions under jit, Optax, donated buffers.
 
+It is what bench's JAX adapter is held against: see compare.py. Knows nothing of bench.
+"""
+
+from collections.abc import Callable
 from functools import partial
+from itertools import cycle
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from flax import nnx
+from jax import lax
+
+Loop = tuple[Callable[[], object], Callable[[], object], Callable[[], None]]
 
 
-class Cnn(nnx.Module):
-    def __init__(self, rngs):
-        self.a = nnx.Conv(1, 32, (3, 3), rngs=rngs)
-        self.b = nnx.Conv(32, 64, (3, 3), rngs=rngs)
-        self.c = nnx.Linear(3136, 128, rngs=rngs)
-        self.d = nnx.Linear(128, 10, rngs=rngs)
-
-    def __call__(self, x):
-        for conv in (self.a, self.b):
-            x = nnx.max_pool(nnx.relu(conv(x)), (2, 2), (2, 2))
-        return self.d(nnx.relu(self.c(x.reshape(x.shape[0], -1))))
+def weights(*shapes: tuple[int, ...]) -> list[Any]:
+    """A kernel (He et al. 2015) and a bias for each shape."""
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    initial = jax.nn.initializers.he_normal()
+    return [(initial(key, shape, jnp.float32), jnp.zeros(shape[-1])) for key, shape in zip(keys, shapes, strict=True)]
 
 
-class Mlp(nnx.Module):
-    def __init__(self, rngs):
-        self.a, self.b = nnx.Linear(784, 128, rngs=rngs), nnx.Linear(128, 10, rngs=rngs)
-
-    def __call__(self, x):
-        return self.b(nnx.relu(self.a(x)))
+def mlp(parameters: Any, x: Any) -> Any:
+    (k1, b1), (k2, b2) = parameters
+    return jax.nn.relu(x @ k1 + b1) @ k2 + b2
 
 
-def make(model, batch, x, y, threads):
-    """(train, infer, fence) on one fixed batch: x float32 `(n, ...)` channels-last, y int32 `(n,)`."""
-    graph, weights = nnx.split((Mlp if model == "mlp" else Cnn)(nnx.Rngs(0)))
-    weights = nnx.to_pure_dict(weights)
+def cnn(parameters: Any, x: Any) -> Any:
+    for kernel, bias in parameters[:2]:
+        x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = lax.reduce_window(jax.nn.relu(x + bias), -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    return mlp(parameters[2:], x.reshape(len(x), -1))
+
+
+def make(model: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
+    """`step` and `infer` take the next batch of `x` (n, 784) or (n, 28, 28, 1), float32, and `y` (n,), int32."""
+    dense = {"mlp": (784, 128), "cnn": (3136, 128)}[model]
+    parameters = weights(*([(3, 3, 1, 32), (3, 3, 32, 64)] if model == "cnn" else []), dense, (128, 10))
+    net = {"mlp": mlp, "cnn": cnn}[model]
     optimiser = optax.sgd(0.01, momentum=0.9 if model == "cnn" else None)
-    images, labels = jnp.asarray(x), jnp.asarray(y)
+    state = (parameters, optimiser.init(parameters))
+    pending: list[Any] = []
+    starts = range(0, len(x), batch)
+    batches = cycle([(jax.device_put(x[i : i + batch]), jax.device_put(y[i : i + batch])) for i in starts])
 
-    def forward(weights, x):
-        state = nnx.state(nnx.eval_shape(lambda: (Mlp if model == "mlp" else Cnn)(nnx.Rngs(0))))
-        nnx.replace_by_pure_dict(state, weights)
-        return nnx.merge(graph, state)(x)
+    def loss(parameters: Any, images: Any, labels: Any) -> Any:
+        return optax.softmax_cross_entropy_with_integer_labels(net(parameters, images), labels).mean()
 
-    def loss(weights, x, y):
-        return optax.softmax_cross_entropy_with_integer_labels(forward(weights, x), y).mean()
+    @partial(jax.jit, donate_argnums=0)
+    def train(state: Any, images: Any, labels: Any) -> Any:
+        parameters, moments = state
+        value, gradients = jax.value_and_grad(loss)(parameters, images, labels)
+        updates, moments = optimiser.update(gradients, moments, parameters)
+        return (optax.apply_updates(parameters, updates), moments), value
 
-    @partial(jax.jit, donate_argnums=(0, 1))
-    def step(weights, moments, x, y):
-        value, gradients = jax.value_and_grad(loss)(weights, x, y)
-        updates, moments = optimiser.update(gradients, moments)
-        return optax.apply_updates(weights, updates), moments, value
+    forward = jax.jit(net)
 
-    logits = jax.jit(forward)
-    # Everything that a burst leaves in flight, so that the fence can wait for all of it.
-    held = {"state": (weights, optimiser.init(weights)), "out": []}
+    def step() -> Any:
+        nonlocal state
+        state, value = train(state, *next(batches))
+        return value
 
-    def train():
-        *state, value = step(*held["state"], images, labels)
-        held["state"] = tuple(state)
-        held["out"].append(value)
+    def infer() -> Any:
+        pending.append(forward(state[0], next(batches)[0]))
+        return pending[-1]
 
-    def infer():
-        held["out"].append(logits(held["state"][0], images))
+    def fence() -> None:
+        jax.block_until_ready((state, pending))
+        pending.clear()
 
-    def fence():
-        jax.block_until_ready(held)
-        held["out"].clear()
-
-    return train, infer, fence
+    return step, infer, fence

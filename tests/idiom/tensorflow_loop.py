@@ -1,44 +1,73 @@
-"""What a careful TensorFlow user writes today without Keras, by hand; imports nothing of Stepwatch."""
+"""The MLP and the CNN as a careful TensorFlow user writes them without Keras, under tf.function. Knows nothing of bench.
 
+It is what bench's TensorFlow adapter is held against: see compare.py.
+"""
+
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
+Loop = tuple[Callable[[], object], Callable[[], object], Callable[[], None]]
 
-def make(model, batch, x, y, threads):
-    """(train, infer, fence) on one fixed batch: x float32 `(n, ...)` channels-last, y int32 `(n,)`."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+def weights(*shapes: tuple[int, ...]) -> list[Any]:
+    """A kernel (He et al. 2015) and a bias for each shape."""
+    made = []
+    for shape in shapes:
+        deviation = (2 / np.prod(shape[:-1])) ** 0.5
+        made += [tf.Variable(tf.random.normal(shape, stddev=deviation)), tf.Variable(tf.zeros(shape[-1]))]
+    return made
+
+
+class MLP(tf.Module):
+    momentum = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parameters = weights((784, 128), (128, 10))
+
+    def __call__(self, x: Any) -> Any:
+        k1, b1, k2, b2 = self.parameters
+        return tf.nn.relu(x @ k1 + b1) @ k2 + b2
+
+
+class CNN(tf.Module):
+    momentum = 0.9
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parameters = weights((3, 3, 1, 32), (3, 3, 32, 64), (3136, 128), (128, 10))
+
+    def __call__(self, x: Any) -> Any:
+        c1, a1, c2, a2, k1, b1, k2, b2 = self.parameters
+        x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, c1, 1, "SAME"), a1)), 2, 2, "VALID")
+        x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, c2, 1, "SAME"), a2)), 2, 2, "VALID")
+        x = tf.reshape(x, (-1, 3136))
+        return tf.nn.relu(x @ k1 + b1) @ k2 + b2
+
+
+def make(model: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
+    """`step` and `infer` take the next batch of `x` (n, 784) or (n, 28, 28, 1), float32, and `y` (n,), int32."""
     tf.random.set_seed(0)
-
-    def dense(i, o):
-        return tf.Variable(tf.random.normal((i, o), stddev=i**-0.5)), tf.Variable(tf.zeros(o))
-
-    def conv(i, o):
-        return tf.Variable(tf.random.normal((3, 3, i, o), stddev=(9 * i) ** -0.5)), tf.Variable(tf.zeros(o))
-
-    layers = [dense(784, 128), dense(128, 10)]
-    if model == "cnn":
-        layers = [conv(1, 32), conv(32, 64), dense(3136, 128), dense(128, 10)]
-    variables = [v for pair in layers for v in pair]
-    velocities = [tf.Variable(tf.zeros_like(v)) for v in variables]
-
-    def forward(h):
-        if model == "cnn":
-            for w, b in layers[:2]:
-                h = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(h, w, 1, "SAME") + b), 2, 2, "VALID")
-            h = tf.reshape(h, (batch, -1))
-        (w1, b1), (w2, b2) = layers[-2:]
-        return tf.nn.relu(h @ w1 + b1) @ w2 + b2
+    net: Any = {"mlp": MLP, "cnn": CNN}[model]()
+    velocities = [tf.Variable(tf.zeros_like(p)) for p in net.parameters] if net.momentum else []
+    starts = range(0, len(x), batch)
+    batches = cycle([(tf.constant(x[i : i + batch]), tf.constant(y[i : i + batch])) for i in starts])
 
     @tf.function
-    def step(images, labels):
+    def train(images: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, forward(images)))
-        for v, m, g in zip(variables, velocities, tape.gradient(loss, variables), strict=True):
-            if model == "cnn":
-                g = m.assign(0.9 * m + g)
-            v.assign_sub(0.01 * g)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, net(images))
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, net.parameters)
+        if velocities:
+            gradients = [v.assign(net.momentum * v + g) for v, g in zip(velocities, gradients, strict=True)]
+        for parameter, gradient in zip(net.parameters, gradients, strict=True):
+            parameter.assign_sub(0.01 * gradient)
         return loss
 
-    logits = tf.function(forward)
-    images, labels = tf.constant(x), tf.constant(y)
-    return lambda: step(images, labels), lambda: logits(images), tf.test.experimental.sync_devices
+    forward = tf.function(net)
+    return lambda: train(*next(batches)), lambda: forward(next(batches)[0]), tf.test.experimental.sync_devices

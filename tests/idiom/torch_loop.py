@@ -1,44 +1,63 @@
-"""What a careful PyTorch user writes today, by hand; imports nothing of Stepwatch."""
+"""The MLP and the CNN as a careful PyTorch user writes them today, in eager mode. Knows nothing of bench.
 
+It is what bench's torch adapter is held against: see compare.py.
+"""
+
+from collections.abc import Callable
+from itertools import cycle
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+Loop = tuple[Callable[[], object], Callable[[], object], Callable[[], None]]
 
-def make(model, batch, x, y, threads):
-    """(train, infer, fence) on one fixed batch: x float32 `(n, ...)` channels-last, y int32 `(n,)`."""
-    torch.set_num_threads(threads)
+
+def mlp() -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+    return model, torch.optim.SGD(model.parameters(), lr=0.01)
+
+
+def cnn() -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64 * 7 * 7, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    )
+    return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+
+def make(model: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
+    """`step` and `infer` take the next batch of `x` (n, 784) or (n, 28, 28, 1), float32, and `y` (n,), int32."""
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
-    if model == "mlp":
-        net = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
-        images = torch.from_numpy(x)
-        optimiser = torch.optim.SGD(net.parameters(), lr=0.01)
-    else:
-        net = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(3136, 128),
-            nn.ReLU(),
-            nn.Linear(128, 10),
-        )
-        images = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
-        optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-    labels = torch.from_numpy(y).long()
+    net, optimiser = {"mlp": mlp, "cnn": cnn}[model]()
+    images = torch.tensor(x if model == "mlp" else x.transpose(0, 3, 1, 2).copy())
+    labels = torch.tensor(y, dtype=torch.int64)
+    batches = cycle(list(zip(images.split(batch), labels.split(batch), strict=True)))
 
-    def train():
+    def step() -> torch.Tensor:
+        images, labels = next(batches)
         optimiser.zero_grad(set_to_none=True)
         loss = functional.cross_entropy(net(images), labels)
         loss.backward()
         optimiser.step()
+        return loss.detach()
 
-    def infer():
-        with torch.inference_mode():
-            return net(images)
+    @torch.inference_mode()
+    def infer() -> torch.Tensor:
+        logits: torch.Tensor = net(next(batches)[0])
+        return logits
 
-    return train, infer, lambda: None
+    def fence() -> None:
+        """On a CPU every call returns when its work is done."""
+
+    return step, infer, fence
