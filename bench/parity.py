@@ -124,6 +124,14 @@ def golden(workload: Workload, folder: Path = Path(__file__).parent / "workloads
     return brief
 
 
+def inference_break(found: Mapping[str, Array], allowed: float) -> Break | None:
+    """Whether a model with Dropout infers as the same model without: the ladder leaves Dropout out and cannot see it."""
+    if "dropout/inference" not in found:
+        return None
+    far = _relative(found["dropout/inference"], found["measured/logits"])
+    return None if far <= allowed else Break("dropout", "inference", far, allowed)
+
+
 def dropout_break(workload: Workload, found: Mapping[str, Array]) -> Break | None:
     """Whether each Dropout dropped its share, scaled the rest, and drew anew for each sample and step."""
     for place in workload.placed():

@@ -122,7 +122,8 @@ class Process:
 
     def _last_words(self) -> str:
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"; its last line: {lines[-1].strip()[:160]}" if lines else ""
+        text = "".join(c if c.isprintable() else " " for c in lines[-1]).strip()[:160] if lines else ""
+        return f"; its last line: {text}" if text else ""
 
 
 def _environment() -> dict[str, str]:

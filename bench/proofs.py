@@ -119,28 +119,34 @@ def judge(subject: Subject, found: Evidence, reference: Evidence | None, *, gold
     floor = parity.tolerance(workload, subject.precision)
     as_measured = parity.compare(measured, fp64, floor)
     checks.append((f"{subject.precision} against fp64", as_measured))
+    broken = _first_break(subject, found, reference, checks, first)
+    # A broken proof's losses may be NaN, and nothing is timed against them.
+    return Verdict(error64, _finite(as_measured.error), broken, {} if broken else first)
+
+
+def _first_break(
+    subject: Subject,
+    found: Evidence,
+    reference: Evidence | None,
+    checks: list[tuple[str, parity.Agreement]],
+    first: dict[str, list[float]],
+) -> str:
+    """What broke first, in words: a rung, dropout, or the first losses of a case's own batches; empty if all held."""
+    workload = workloads.get(subject.workload)
+    strict, floor = (parity.tolerance(workload, precision) for precision in ("fp64", subject.precision))
     for what, agreement in checks:
         if agreement.broken:
-            return Verdict(error64, _finite(as_measured.error), f"{what}: {agreement.broken}", first)
-    if broken := parity.dropout_break(workload, found):
-        return Verdict(error64, _finite(as_measured.error), str(broken), first)
+            return f"{what}: {agreement.broken}"
+    if broken := parity.inference_break(found, floor) or parity.dropout_break(workload, found):
+        return str(broken)
     for key, wanted in first.items():
-        if (far := parity.first_losses_differ(tuple(measured[f"first/{key}"]), np.array(wanted), floor)) is not None:
-            return Verdict(
-                error64,
-                _finite(as_measured.error),
-                f"first losses of {key}: differ by {far:.2g}, allowed {floor:.0e}",
-                first,
-            )
+        far = parity.first_losses_differ(tuple(found[f"measured/first/{key}"]), np.array(wanted), floor)
+        if far is not None:
+            return f"first losses of {key}: differ by {far:.2g}, allowed {floor:.0e}"
         other = None if reference is None else reference.get(f"fp64/first/{key}")
         if other is not None and (far := parity.first_losses_differ(tuple(wanted), other, strict)) is not None:
-            return Verdict(
-                error64,
-                _finite(as_measured.error),
-                f"first losses of {key}: differ by {far:.2g} between backends",
-                first,
-            )
-    return Verdict(error64, _finite(as_measured.error), "", first)
+            return f"first losses of {key}: differ by {far:.2g} between backends"
+    return ""
 
 
 def _finite(error: float) -> float | None:

@@ -162,6 +162,10 @@ class Worker:
         for place in workload.placed():
             if rate := getattr(place.layer, "rate", 0.0):
                 found[f"dropout/{place.path}"] = probes.dropout_masks(self.backend, self.settings, rate)
+        if certain != workload:
+            # Dropout left on at inference would be seen by none of the rungs above.
+            x, _ = evidence.proof_batches(workload)[0]
+            found["dropout/inference"] = self.backend.build(workload, self._settings(workload)).logits(x)
         np.savez(question.file, **found)  # type: ignore[arg-type]
         return Proved(question.file)
 
@@ -209,12 +213,16 @@ def resident_peak(baseline: int) -> int | None:
 
 def failure(error: BaseException) -> Failed:
     """An exception as a status and one line; the traceback goes to the log."""
-    text = next((line for line in str(error).splitlines() if line.strip()), "")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    # TensorFlow begins with "Graph execution error:" and ends with what it was.
+    text = f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
     reason = f"{type(error).__name__}: {text}"[:300]
     if isinstance(error, Unsupported):
         return Failed("unsupported", str(error))
     # Dynamo and Inductor wrap what happened inside them.
-    if isinstance(error, MemoryError) or any(word in str(error).lower() for word in OUT_OF_MEMORY):
+    if isinstance(error, MemoryError) or any(
+        word in f"{type(error).__name__} {error}".lower() for word in OUT_OF_MEMORY
+    ):
         return Failed("oom", reason)
     return Failed("error", reason)
 

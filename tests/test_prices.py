@@ -283,9 +283,9 @@ def test_a_users_row_that_names_the_region_wins_over_an_open_one() -> None:
     assert find("box", region="west", user=rows) is west
     assert find("box", region="north", user=rows) is anywhere
     assert find("box", region="", user=rows) is anywhere
-    with pytest.raises(BenchError, match="no stated region.*in east.*in west.*say which"):
+    with pytest.raises(BenchError, match=r"no stated region.*in east.*in west.*say which"):
         find("box", user=rows)
-    with pytest.raises(BenchError, match="no price on_demand in north for 'box'; there are .*east.*west"):
+    with pytest.raises(BenchError, match=r"no price on_demand in north for 'box'; there are .*east.*west"):
         find("box", region="north", user=[east, west])
 
 
@@ -337,7 +337,7 @@ def test_an_instance_that_is_not_sold_so_is_answered_with_how_it_is() -> None:
 
 def test_a_bundled_row_without_region_does_not_stand_for_one() -> None:
     assert find("ml.p3.2xlarge").region == ""
-    with pytest.raises(BenchError, match="no stated region"):
+    with pytest.raises(BenchError, match=r"no stated region"):
         find("ml.p3.2xlarge", region="us-west-2")
 
 

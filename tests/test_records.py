@@ -45,7 +45,16 @@ any_record = st.one_of(
         st.dictionaries(texts, st.lists(seconds, max_size=2), max_size=2),
         st.booleans(),
     ),
-    st.builds(Pilot, cases, origins, many_seconds, counts, counts, seconds, seconds, st.none() | counts),
+    st.builds(
+        Pilot,
+        case=cases,
+        origin=origins,
+        first_calls=many_seconds,
+        warm_up_steps=counts,
+        steps_per_burst=counts,
+        fence_seconds=seconds,
+        peak_bytes=st.none() | counts,
+    ),
     st.builds(Sample, cases, origins, many_seconds, counts, many_counts, many_counts, many_counts, many_seconds),
     st.builds(Failure, cases, origins, texts, texts, texts),
 )

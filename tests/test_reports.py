@@ -174,6 +174,12 @@ def test_csv_of_a_price_from_the_command_line_names_no_instance() -> None:
     assert row["usd_per_million_samples"]
 
 
+@pytest.mark.parametrize("usd", ["2.10", "12.3456789", "0.000001", "1000000"])
+def test_csv_keeps_every_digit_of_a_price(usd: str) -> None:
+    (row,) = rows_of_csv(csv_format.render(one(RECORDS, price=hourly(usd))))
+    assert row["usd_per_hour"] == usd
+
+
 @pytest.mark.parametrize("reason", ['a "quoted", listed reason', "a|b", "=1+1", "two\nlines", "<script>", "ünïcode"])
 def test_csv_keeps_any_reason_whole(reason: str) -> None:
     (row,) = rows_of_csv(csv_format.render(one([failure(CASE, PILOT_ROUND, reason=reason)])))

@@ -49,7 +49,15 @@ def sample(case: Case, number: int, milliseconds: float | list[float], *, steps:
 
 
 def pilot(case: Case, *, cold: float = 2.0, peak: int | None = 3 * 2**20) -> Pilot:
-    return Pilot(case, origin(PILOT_ROUND), (cold, 0.1, 0.1), 100, 10, 1e-7, 0.5, peak)
+    return Pilot(
+        case=case,
+        origin=origin(PILOT_ROUND),
+        first_calls=(cold, 0.1, 0.1),
+        warm_up_steps=100,
+        steps_per_burst=10,
+        fence_seconds=1e-7,
+        peak_bytes=peak,
+    )
 
 
 def failure(case: Case, number: int, status: str = "error", reason: str = "it broke", log: str = "") -> Failure:
@@ -281,6 +289,17 @@ def test_relative_uses_only_rounds_that_both_have() -> None:
     _, other = rows_of(run_of(CASE, JAX), [*rounds_of(CASE, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0), *ours])
     assert other.relative == pytest.approx(3.0)
     assert other.relative_low is None  # five pairs
+    theirs = [pilot(JAX), *(sample(JAX, n, 3.0) for n in range(6))]
+    _, other = rows_of(run_of(CASE, JAX), [*rounds_of(CASE, *[1.0] * 5), failure(CASE, 5), *theirs])
+    assert (other.relative, other.relative_low) == (pytest.approx(3.0), None)
+
+
+def test_without_a_round_in_common_there_is_no_relative() -> None:
+    halves = [*(sample(CASE, n, 1.0) for n in range(3)), *(sample(JAX, n, 2.0) for n in range(3, 6))]
+    failures = [*(failure(CASE, n) for n in range(3, 6)), *(failure(JAX, n) for n in range(3))]
+    _, other = rows_of(run_of(CASE, JAX), [*halves, *failures])
+    assert other.step_ms is not None
+    assert (other.relative, other.relative_low) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from bench.program import Settings  # noqa: E402
 
 MODES = {"torch": "eager", "tensorflow": "graph", "jax": "compiled"}
 FEED = 32
-Call = Callable[[], object]
+Call = Callable[[], Any]
 
 
 def burst(call: Call, fence: Callable[[], None], steps: int) -> float:
@@ -90,6 +90,7 @@ def main() -> None:
 
     found: dict[str, Any] = {"framework": told.framework, "model": told.model, "batch": told.batch}
     found |= {"threads": told.threads, "versions": row.versions(), "bursts": told.bursts}
+    losses = [float(step())]  # that the hand-written loop trains at all
     pairs = {
         "train": (lambda: program.train(next(feed)), step),
         "infer": (lambda: program.infer(next(feed)), infer),
@@ -104,6 +105,7 @@ def main() -> None:
         medians = [float(np.median(one)) for one in times]
         found[phase] = {"steps": steps, "bench_us": medians[0], "idiom_us": medians[1], "ratio": ratio}
         found[phase] |= {"interval": interval and list(interval)}
+    found["idiom_losses"] = [*losses, float(step())]
     print(json.dumps(found, indent=2))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jax import lax
 
-Loop = tuple[Callable[[], object], Callable[[], object], Callable[[], None]]
+Loop = tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]
 
 
 def weights(*shapes: tuple[int, ...]) -> list[Any]:

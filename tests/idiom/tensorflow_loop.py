@@ -1,6 +1,6 @@
-"""The MLP and the CNN as a careful TensorFlow user writes them without Keras, under tf.function. Knows nothing of bench.
+"""The MLP and the CNN as a careful TensorFlow user writes them without Keras, under tf.function.
 
-It is what bench's TensorFlow adapter is held against: see compare.py.
+It is what bench's TensorFlow adapter is held against: see compare.py. Knows nothing of bench.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-Loop = tuple[Callable[[], object], Callable[[], object], Callable[[], None]]
+Loop = tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]
 
 
 def weights(*shapes: tuple[int, ...]) -> list[Any]:
@@ -43,8 +43,8 @@ class CNN(tf.Module):
 
     def __call__(self, x: Any) -> Any:
         c1, a1, c2, a2, k1, b1, k2, b2 = self.parameters
-        x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, c1, 1, "SAME"), a1)), 2, 2, "VALID")
-        x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, c2, 1, "SAME"), a2)), 2, 2, "VALID")
+        x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, c1, 1, "SAME") + a1), 2, 2, "VALID")
+        x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, c2, 1, "SAME") + a2), 2, 2, "VALID")
         x = tf.reshape(x, (-1, 3136))
         return tf.nn.relu(x @ k1 + b1) @ k2 + b2
 

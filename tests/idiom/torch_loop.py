@@ -5,13 +5,14 @@ It is what bench's torch adapter is held against: see compare.py.
 
 from collections.abc import Callable
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-Loop = tuple[Callable[[], object], Callable[[], object], Callable[[], None]]
+Loop = tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]
 
 
 def mlp() -> tuple[nn.Module, torch.optim.Optimizer]:
