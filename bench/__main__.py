@@ -139,12 +139,12 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return app(arguments, prog_name="stepwatch", standalone_mode=False) or 0
     except BenchError as error:
-        typer.echo(f"stepwatch: {error}", err=True)
+        typer.echo(f"stepwatch: {' '.join(str(error).split())}", err=True)
         return error.exit_code
     except TyperException as error:
         # No arguments at all, or a verb without its own, is a request for help: the text is already printed.
         if text := error.format_message():
-            typer.echo(f"stepwatch: {text} (see --help)", err=True)
+            typer.echo(f"stepwatch: {' '.join(text.split())} (see --help)", err=True)
         return 2
     except KeyboardInterrupt:
         typer.echo("stepwatch: interrupted", err=True)

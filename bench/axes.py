@@ -20,11 +20,11 @@ class Placement(Struct, frozen=True):
 
     def to_framework(self, array: Array) -> Array:
         """Our array to the framework's axes; a contiguous copy."""
-        return np.ascontiguousarray(np.einsum(self.spec, array.reshape(self.ours)).reshape(self.theirs))
+        return np.array(np.einsum(self.spec, array.reshape(self.ours)).reshape(self.theirs), order="C")
 
     def from_framework(self, array: Array, shape: tuple[int, ...]) -> Array:
         """The framework's array back to our axes and our `shape`; a contiguous copy."""
         left, right = self.spec.split("->")
         sizes = dict(zip(left, self.ours, strict=True))
         turned = np.einsum(f"{right}->{left}", array.reshape([sizes[axis] for axis in right]))
-        return np.ascontiguousarray(turned.reshape(shape))
+        return np.array(turned.reshape(shape), order="C")

@@ -68,8 +68,9 @@ def _quota() -> float | None:
                 if len(words) == 2 and words[0] != "max":
                     limits.append(int(words[0]) / int(words[1]))
         elif "cpu" in controllers.split(","):
-            for folder in (Path("/sys/fs/cgroup/cpu") / relative, Path("/sys/fs/cgroup/cpu")):
-                quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+            folder = Path("/sys/fs/cgroup/cpu") / relative
+            for level in (folder, *folder.parents):
+                quota, period = _text(level / "cpu.cfs_quota_us"), _text(level / "cpu.cfs_period_us")
                 if quota and period and int(quota) > 0:
                     limits.append(int(quota) / int(period))
     return min(limits, default=None)

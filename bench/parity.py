@@ -64,7 +64,10 @@ def tolerance(workload: Workload, precision: str) -> float:
 
 def compare(found: Evidence, wanted: Evidence, allowed: float) -> Agreement:
     """Per tensor `|a-b| / max(|b|, 1e-3 x |all tensors of its rung|)` in the Frobenius norm; NaN never agrees."""
-    errors: dict[str, float] = {}
+    # A tensor that only one side has agrees with nothing; two empty evidences are no agreement either.
+    errors = {key: float("inf") for key in found.keys() ^ wanted.keys() if _rung(key) in RUNGS}
+    if not wanted:
+        errors["logits"] = float("inf")
     for keys in _by_rung(wanted).values():
         whole = sqrt(sum(float(np.sum(np.square(wanted[key]))) for key in keys))
         for key in keys:
@@ -78,7 +81,7 @@ def compare(found: Evidence, wanted: Evidence, allowed: float) -> Agreement:
 
 def compare_brief(found: Evidence, golden: Golden, allowed: float) -> Agreement:
     """The same against the golden evidence in brief: norms and projections in place of whole tensors."""
-    errors: dict[str, float] = {"losses": _relative(found["losses"], np.array(golden.losses))}
+    errors = {"losses": _relative(found.get("losses", np.zeros(0)), np.array(golden.losses))}
     brief = summary(found)
     for rung in RUNGS:
         keys = [key for key in golden.tensors if _rung(key) == rung]
@@ -125,7 +128,7 @@ def golden(workload: Workload, folder: Path = Path(__file__).parent / "workloads
 
 
 def inference_break(found: Mapping[str, Array], allowed: float) -> Break | None:
-    """Whether a model with Dropout infers as the same model without: the ladder leaves Dropout out and cannot see it."""
+    """Whether a model with Dropout infers as the same model without: the ladder, which leaves it out, cannot see it."""
     if "dropout/inference" not in found:
         return None
     far = _relative(found["dropout/inference"], found["measured/logits"])
@@ -135,7 +138,7 @@ def inference_break(found: Mapping[str, Array], allowed: float) -> Break | None:
 def dropout_break(workload: Workload, found: Mapping[str, Array]) -> Break | None:
     """Whether each Dropout dropped its share, scaled the rest, and drew anew for each sample and step."""
     for place in workload.placed():
-        if not isinstance(place.layer, Dropout):
+        if not isinstance(place.layer, Dropout) or not place.layer.rate:
             continue
         rate, values = place.layer.rate, found[f"dropout/{place.path}"].reshape(4, -1)
         kept = np.abs(values) > 0.5  # a kept one is 1 / (1 - rate) and at least 1; a dropped one is 0 but for rounding

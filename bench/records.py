@@ -185,7 +185,7 @@ def _decode(line: bytes, path: Path, number: int) -> Record:
                 "read it with the Stepwatch that wrote it"
             )
         return msgspec.json.decode(line, type=Record)  # type: ignore[no-any-return]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BenchError(
             f"{path} line {number} is not a record: {error}; delete that line to go on without it"
         ) from None

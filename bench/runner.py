@@ -95,6 +95,9 @@ class Runner:
         if work.kind == "proof":
             return [] if work.cases[0].worker in self.records else list(work.cases)
         open_cases = [case for case in work.cases if (case, work.round) not in self.records]
+        proof = self._proof(work.cases[0])
+        if proof and proof.broken:
+            return []  # also where a kill fell between the broken proof and its cases' failures
         if work.kind == "pilot":
             return open_cases
         failures = Counter(r.case for r in self.records.values() if isinstance(r, Failure))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from bench import backends, datasets, workloads
 from bench.errors import BenchError
@@ -56,7 +57,7 @@ class Matrix(Struct, frozen=True, forbid_unknown_fields=True):
 class Suite(Struct, frozen=True, forbid_unknown_fields=True):
     """A suite file, as it stands."""
 
-    name: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
     matrix: Annotated[tuple[Matrix, ...], Meta(min_length=1)]
     description: str = ""
     rounds: Annotated[int, Meta(ge=1, le=1000)] = 6
@@ -130,7 +131,11 @@ def load(path: Path) -> Suite:
         raise BenchError(f"suite {path} is empty; wanted a name and at least one [[matrix]], see suites/quick.toml")
     try:
         return msgspec.toml.decode(text, type=Suite)
-    except msgspec.DecodeError as error:
+    except (
+        msgspec.DecodeError,
+        ValueError,
+        RecursionError,
+    ) as error:  # tomllib leaves huge numbers and depths to Python
         raise BenchError(f"suite {path}: {error}; see suites/quick.toml for every key") from None
 
 
@@ -160,14 +165,13 @@ def plan(suite: Suite, machine: Machine, filters: Filters = NO_FILTERS) -> list[
                 if value not in known:
                     names = ", ".join(map(str, known))
                     raise BenchError(f"suite {suite.name}: no {axis} '{value}' in matrix[{index}]; there are {names}")
-        cases = _cases(matrix, machine)
+        cases = _cases(matrix, machine, filters)
         seen: set[Case] = set()
         for case, asked in cases:
-            if case in planned or (case in seen and case.layout != "flat"):
-                raise BenchError(
-                    f"suite {suite.name}: the case '{case}' is there twice (matrix[{index}] {asked}); remove one"
-                )
-            seen.add(case)
+            # Told apart by the layout asked for: a model without images is one case in all of them, and no duplicate.
+            if case in planned or asked in seen:
+                raise BenchError(f"suite {suite.name}: the case '{asked}' is there twice (matrix[{index}]); remove one")
+            seen.add(asked)
         planned |= {case: _planned(case) for case, _ in cases}
     kept = [p for p in planned.values() if _passes(p.case, filters)]
     if not kept:
@@ -177,22 +181,26 @@ def plan(suite: Suite, machine: Machine, filters: Filters = NO_FILTERS) -> list[
     return kept
 
 
-def _cases(matrix: Matrix, machine: Machine) -> list[tuple[Case, str]]:
+def _cases(matrix: Matrix, machine: Machine, filters: Filters) -> list[tuple[Case, Case]]:
+    """The cases of a matrix, each beside itself in the layout that was asked for."""
     cases = []
     axes = matrix.__struct_fields__
     for values in product(*(getattr(matrix, axis) for axis in axes)):
         asked = dict(zip(axes, values, strict=True))
+        if asked["device"] == "gpu" and filters.device and "gpu" not in filters.device:
+            continue  # a filter may leave out a GPU that is not here
         workload, backend = workloads.get(asked["workload"]), backends.get(asked["backend"])
         layout = backend.layouts[0] if asked["layout"] == "default" else asked["layout"]
         resolved = asked | {
             "mode": backend.modes[0] if asked["mode"] == "default" else asked["mode"],
-            # A model without images is the same program in every layout: one case, whichever was asked for.
-            "layout": layout if workload.has_layout() else "flat",
+            "layout": layout,
             "data": datasets.locate(asked["data"]).name,
             "device": _device(asked["device"], machine, backend),
             "threads": _threads(asked["threads"], machine),
         }
-        cases.append((Case(**resolved), f"mode {asked['mode']}, layout {asked['layout']}, device {asked['device']}"))
+        case = Case(**resolved)
+        # A model without images is the same program in every layout.
+        cases.append((case if workload.has_layout() else replace(case, layout="flat"), case))
     return cases
 
 

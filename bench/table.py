@@ -111,24 +111,23 @@ def _status(run: Run, planned: Planned, records: dict[Key, Record], samples: dic
     """The worst of what happened to a case, with the reason of that."""
     if planned.status:
         return planned.status, planned.reason
+    proof = records.get(planned.case.worker)
+    if isinstance(proof, Proof) and proof.broken:
+        return "parity_failed", proof.broken
     failures = [r for r in records.values() if isinstance(r, Failure) and r.case == planned.case]
     if failures:
-        worst = min(failures, key=lambda r: STATUSES.index(r.status))
+        worst = min(failures, key=lambda r: (STATUSES.index(r.status), r.origin.round))
         where = f" (see {worst.log})" if worst.log else ""
         if worst.origin.round == PILOT_ROUND:
             return worst.status, worst.reason + where
         return worst.status, f"{len(failures)} of {run.suite.rounds} rounds failed: {worst.reason}{where}"
-    if len(samples) < run.suite.rounds:
-        return (
-            "skipped",
-            f"{len(samples)} of {run.suite.rounds} rounds are measured: the run was interrupted, --resume it",
-        )
     drifting = sum(stats.drifting(sample.wall_ns) for sample in samples.values())
     if 4 * drifting > len(samples):
-        return (
-            "unsteady",
-            f"{drifting} of {len(samples)} processes grew faster or slower by over 3 % while they were timed",
-        )
+        what = f"{drifting} of {len(samples)} processes grew faster or slower by over 3 % while they were timed"
+        return "unsteady", what
+    if len(samples) < run.suite.rounds:
+        what = f"{len(samples)} of {run.suite.rounds} rounds are measured: the run was interrupted, --resume it"
+        return "skipped", what
     return "ok", ""
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bench import workloads
 from bench.layers import Conv2D, Dense, Flatten, Layer, MaxPool, ReLU, Shape
-from bench.workload import SGD, Workload, total_flops
+from bench.workload import SGD, Workload
 
 # layer, shape that enters; odd sizes, strides that leave pixels over, padding of several widths
 CONVOLUTIONS: list[tuple[Conv2D, Shape]] = [
@@ -31,6 +31,13 @@ OTHERS: list[tuple[Layer, Shape]] = [
     (MaxPool(3, 2), (7, 7, 3)),
     (Flatten(), (7, 5, 3)),
 ]
+
+
+def both(layer: Layer, shape: Shape) -> tuple[int, int]:
+    """All operations of one sample, forward and backward, the gradient of the input included."""
+    flops = layer.flops(shape)
+    backward = flops.contraction_input_gradient + flops.contraction_weight_gradient + flops.elementwise_backward
+    return flops.contraction_forward + flops.elementwise_forward, backward
 
 
 def spoken(case: tuple[Layer, Shape]) -> str:
@@ -116,7 +123,7 @@ def on_padding(layer: Layer, shape: Shape) -> int:
 def test_forward_flops_are_xlas_with_the_padding(xla_counted: Any, name: str) -> None:
     shape, total = XLA[name].input, 0
     for layer in XLA[name].layers:
-        total += total_flops(layer.flops(shape), "infer", first=False) - 2 * on_padding(layer, shape)
+        total += both(layer, shape)[0] - 2 * on_padding(layer, shape)
         shape = layer.out(shape)
     assert xla_counted[name]["infer"] == xla_counted["batch"] * total
 
@@ -126,7 +133,7 @@ def test_forward_flops_are_xlas_with_the_padding(xla_counted: Any, name: str) ->
 def test_training_flops_are_xlas_with_the_padding(xla_counted: Any, case: tuple[Layer, Shape]) -> None:
     layer, shape = case
     batch, units = xla_counted["batch"], layer.out(shape)[-1]
-    each = total_flops(layer.flops(shape), "train", first=False) - 3 * 2 * on_padding(layer, shape)
+    each = sum(both(layer, shape)) - 3 * 2 * on_padding(layer, shape)
     # The sum of n terms takes n - 1 additions, and so does XLA's bias gradient; ours adds all n to zero.
     assert xla_counted[spoken(case)]["train"] == batch * each - units
 
@@ -169,9 +176,11 @@ def test_sums(name: str, phase: str, flops: int) -> None:
 def test_a_first_layer_spares_its_inputs_gradient() -> None:
     cnn = workloads.get("cnn")
     behind = replace(cnn, layers=(Conv2D(1, kernel=1), *cnn.layers))
-    own = total_flops(Conv2D(1, kernel=1).flops(cnn.input), "train", first=True)
-    spared = cnn.layers[0].flops(cnn.input).contraction_input_gradient
-    assert behind.flops_per_sample("train") - own - cnn.flops_per_sample("train") == spared > 0
+    extra, spared = (layer.flops(cnn.input) for layer in behind.layers[:2])
+    own = sum(both(behind.layers[0], cnn.input)) - extra.contraction_input_gradient
+    assert (
+        behind.flops_per_sample("train") - own - cnn.flops_per_sample("train") == spared.contraction_input_gradient > 0
+    )
 
 
 def test_dropout_is_the_identity_in_infer_and_costs_nothing_there() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from html import escape
 
 from tabulate import tabulate
 
@@ -23,12 +24,17 @@ def render(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def plain(text: str) -> str:
+    """A name or a reason that came from outside, as text: no tag, no cell border, no line of its own."""
+    return " ".join(escape(text, quote=False).replace("|", "\\|").split())
+
+
 def machine_line(report: Report) -> str:
     run, machine = report.run, report.run.machine
     devices = {row.case.device for row in report.rows}
     gpu = f", {machine.gpus[0].name} (driver {machine.gpus[0].driver})" if "gpu" in devices and machine.gpus else ""
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-    return (
+    return plain(
         f"{machine.cpu}, {machine.cores} of {machine.cores_present} cores, {machine.memory_gib:g} GiB{gpu}; "
         f"{machine.system}, Python {machine.python}; {versions}; commit {run.commit}; begun {run.started}."
     )
@@ -55,7 +61,7 @@ def money_lines(report: Report) -> list[str]:
     if price.vcpus and price.vcpus != report.run.machine.cores and not price.accelerator:
         text += f" Measured on {report.run.machine.cores} cores, the instance has {price.vcpus}:"
         text += " the cost is that of these times at its price."
-    return [text + " On one machine the price cancels: between rows here the cost ratio is the time ratio."]
+    return [plain(text) + " On one machine the price cancels: between rows here the cost ratio is the time ratio."]
 
 
 def section(report: Report, rows: list[Row]) -> list[str]:
@@ -67,7 +73,9 @@ def section(report: Report, rows: list[Row]) -> list[str]:
     body = [[form(row) for _, form in columns] for row in (*measured, *rest)]
     align = ["left" if name in ("backend", "mode", "layout", "status") else "right" for name, _ in columns]
     table = tabulate(body, [name for name, _ in columns], tablefmt="pipe", colalign=align, disable_numparse=True)
-    remarks = [f"- {_name(row, rows)}: **{row.status}**, {row.reason}" for row in (*measured, *rest) if row.reason]
+    remarks = [
+        f"- {_name(row, rows)}: **{row.status}**, {plain(row.reason)}" for row in (*measured, *rest) if row.reason
+    ]
     return [title, caption(rows), table, *(["\n".join(remarks)] if remarks else [])]
 
 
@@ -95,7 +103,11 @@ def caption(rows: list[Row]) -> str:
 
 def _winners(rows: list[Row]) -> Iterable[str]:
     """Per batch, precision, data and device: who is fastest, if the interval against every rival excludes 1."""
+    settled: list[Row] = []
     for base in (row for row in rows if row.relative == 1.0 and row.relative_low is None):
+        if any(_same(base, other) for other in settled):
+            continue  # two rows of exactly the same time
+        settled.append(base)
         rivals = [r for r in rows if r.relative is not None and r is not base and _same(r, base)]
         at = f" at batch {base.case.batch}" if len({r.case.batch for r in rows}) > 1 else ""
         if not rivals:
@@ -180,4 +192,4 @@ def error(value: float | None) -> str:
 
 
 def money(value: object, mark: str) -> str:
-    return "-" if value is None else f"{mark}{value:.3g}"
+    return "-" if value is None else mark + digits(float(str(value)))
