@@ -1,5 +1,7 @@
 """The command line: one function a verb. It parses, calls, prints, and makes of a `BenchError` one line and a code."""
 
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -137,7 +139,9 @@ def here(name: Annotated[str, typer.Argument(help="A data set.")] = "fashion-mni
 def main(arguments: list[str] | None = None) -> Any:
     """The exit code of one command line. The only place where a `BenchError` is caught."""
     try:
-        return app(arguments, prog_name="stepwatch", standalone_mode=False) or 0
+        code = app(arguments, prog_name="stepwatch", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except BenchError as error:
         typer.echo(f"stepwatch: {' '.join(str(error).split())}", err=True)
         return error.exit_code
@@ -146,6 +150,12 @@ def main(arguments: list[str] | None = None) -> Any:
         if text := error.format_message():
             typer.echo(f"stepwatch: {' '.join(text.split())} (see --help)", err=True)
         return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        typer.echo(f"stepwatch: cannot write the output: {error.strerror}; nothing measured is lost", err=True)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter flushes it once more at its end
+        return 74
     except KeyboardInterrupt:
         typer.echo("stepwatch: interrupted", err=True)
         return 130

@@ -15,6 +15,7 @@ from bench.process import WorkerFailed
 from bench.progress import Watch
 from bench.proofs import Subject
 from bench.runner import EXPECTED
+from bench.running import check_deadline
 from bench.suite import Filters, check
 
 Line = tuple[str, ...]
@@ -23,6 +24,7 @@ GOLDEN = Path(__file__).parent / "workloads" / "golden"
 
 def execute(filters: Filters, *, device: str, fresh: bool, write_golden: bool, deadline: float) -> int:
     """Prints the proof; 1 where a rung broke, 3 where a proof could not be made, else 0."""
+    check_deadline(deadline)
     check(filters)
     here = machine.read()
     if device == "gpu" and not here.gpus:

@@ -91,7 +91,7 @@ def default_folder(run: Run) -> Path:
 
 def make_folder(folder: Path, run: Run) -> None:
     """Creates the run folder with its run.json in one step: a folder that exists is a run, or is not ours to touch."""
-    if folder.exists():
+    if _there(folder):
         what = "a folder" if folder.is_dir() else "a file"
         raise BenchError(
             f"--out {folder} wants a folder that is not there yet, found {what}; choose another name, or --resume it"
@@ -113,7 +113,7 @@ def make_folder(folder: Path, run: Run) -> None:
 
 def read_folder(folder: Path) -> Run:
     """The run.json of a folder; `BenchError` where the folder is missing, a file, or no run."""
-    if not folder.exists():
+    if not _there(folder):
         raise BenchError(f"no run folder {folder}; see results/ for those that exist")
     if not folder.is_dir():
         raise BenchError(f"wanted a run folder, found the file {folder}; give the folder that holds results.jsonl")
@@ -131,8 +131,18 @@ def read_folder(folder: Path) -> Run:
         raise BenchError(f"{folder} is not a run folder: it has no run.json") from None
     except OSError as error:
         raise BenchError(f"cannot read {path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} is not a run's: {error}") from None
+
+
+def _there(folder: Path) -> bool:
+    """Whether something of that name exists; `BenchError` for a name that the system refuses."""
+    try:
+        return folder.exists()
+    except OSError as error:
+        raise BenchError(
+            f"cannot use the folder name {str(folder)[:60]}...: {error.strerror}; choose another"
+        ) from None
 
 
 def check_same(old: Run, new: Run, folder: Path) -> None:

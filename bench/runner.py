@@ -93,7 +93,8 @@ class Runner:
     def _left(self, work: Work) -> list[Case]:
         """The cases of a process that still need it."""
         if work.kind == "proof":
-            return [] if work.cases[0].worker in self.records else list(work.cases)
+            known = work.cases[0].worker in self.records
+            return [] if known else [case for case in work.cases if (case, PILOT_ROUND) not in self.records]
         open_cases = [case for case in work.cases if (case, work.round) not in self.records]
         proof = self._proof(work.cases[0])
         if proof and proof.broken:
@@ -125,21 +126,20 @@ class Runner:
 
     def _prove(self, cases: list[Case]) -> None:
         case = cases[0]
-        feeds = tuple(sorted({(c.data, c.batch) for c in cases}))
-        subject = proofs.subject_of(case, feeds, self.run.suite.seed)
+        subject = self._subject(cases)
         path = proofs.path_of(subject, self.run.machine)
         cached = path.exists()
         if not cached:
             log = self.log / f"proof-{'-'.join(case.worker)}.log"
-            files = {f"{data}/{batch}": self._feed(data, batch) for data, batch in feeds}
             try:
+                files = {f"{data}/{batch}": self._feed(data, batch) for data, batch in subject.feeds}
                 proofs.make(subject, path, files, log=log, deadline=self.run.deadline)
             except WorkerFailed as error:
                 for case in cases:
                     self._fail(case, PILOT_ROUND, error.failed, log)
                 return
         found = proofs.load(path)
-        verdict = proofs.judge(subject, found, self.evidence.get(case.workload))
+        verdict = proofs.judge(subject, found, self._reference(case))
         if verdict.broken:
             path.unlink()  # only a proof that held is kept
         else:
@@ -158,6 +158,22 @@ class Runner:
         if verdict.broken:
             for case in cases:
                 self._fail(case, PILOT_ROUND, Failed("parity_failed", verdict.broken), Path())
+
+    def _reference(self, case: Case) -> Evidence | None:
+        """Another backend's evidence of the same workload: this session's, or that of a proof made before a resume."""
+        for group in schedule.groups(p.case for p in self.run.planned):
+            proof = self._proof(group[0])
+            if case.workload in self.evidence:
+                break
+            if group[0].workload == case.workload and proof and not proof.broken:
+                path = proofs.path_of(self._subject(group), self.run.machine)
+                if path.exists():
+                    self.evidence[case.workload] = proofs.load(path)
+        return self.evidence.get(case.workload)
+
+    def _subject(self, group: list[Case]) -> proofs.Subject:
+        feeds = tuple(sorted({(case.data, case.batch) for case in group}))
+        return proofs.subject_of(group[0], feeds, self.run.suite.seed)
 
     def _measure(self, cases: list[Case], number: int) -> None:
         """The cases one after another in one process, and in a fresh one after a case that failed in it."""
@@ -201,8 +217,12 @@ class Runner:
     def _feed(self, data: str, batch: int) -> str:
         """The file of a case's batches, drawn when first wanted."""
         path = (self.folder / "cache" / "feeds" / f"{data}-{batch}.npz").absolute()
+        count = self.run.suite.protocol.feed
         if not path.exists():
-            write_feed(path, data=data, size=batch, count=self.run.suite.protocol.feed, seed=self.run.suite.seed)
+            try:
+                write_feed(path, data=data, size=batch, count=count, seed=self.run.suite.seed)
+            except MemoryError:
+                raise WorkerFailed(Failed("oom", f"{count} batches of {batch} images do not fit into memory")) from None
         return str(path)
 
     def _fail(self, case: Case, number: int, failed: Failed, log: Path) -> None:

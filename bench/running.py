@@ -19,6 +19,7 @@ from bench.run import Run
 from bench.suite import Filters, Suite, find, load, plan
 
 DEADLINE = 300.0  # seconds; the slowest honest case seen was torch.compile's first CNN step on 2 cores, under 60
+LONGEST_DEADLINE = 7 * 86_400.0
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 FORMATS = {"markdown": markdown.render, "csv": csv.render, "json": json.render}
 
@@ -36,8 +37,15 @@ class Request(Struct, frozen=True):
     price: money.Asked
 
 
+def check_deadline(seconds: float) -> None:
+    """`BenchError` for a deadline that is no time to wait for."""
+    if not 0 < seconds <= LONGEST_DEADLINE:
+        raise BenchError(f"--deadline wants seconds above 0 and up to {LONGEST_DEADLINE:g} (a week), found {seconds:g}")
+
+
 def execute(request: Request) -> int:
     """Runs, resumes or retries; prints the table; the exit code of the design."""
+    check_deadline(request.deadline)
     price = money.price(request.price)
     if request.resume and request.retry:
         raise BenchError("--resume and --retry exclude each other: --retry also goes on with what is not measured yet")
@@ -90,6 +98,7 @@ def report(folder: Path, wanted: str, asked: money.Asked) -> str:
 
 def dry_run(request: Request) -> int:
     """Prints the cases, and an upper bound of the time with its reasoning."""
+    check_deadline(request.deadline)
     money.price(request.price)
     run = _planned(request)
     for planned in run.planned:
@@ -117,8 +126,6 @@ def dry_run(request: Request) -> int:
 def _planned(request: Request) -> Run:
     if request.suite is None:
         raise BenchError("wanted a SUITE (or --resume DIR); 'stepwatch list' names the shipped ones")
-    if not request.deadline > 0:
-        raise BenchError(f"--deadline wants a number of seconds above 0, found {request.deadline:g}")
     here = machine.read()
     suite = _effective(request, load(find(request.suite)))
     cases = plan(suite, here, request.filters)

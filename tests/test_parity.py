@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from bench import parity, workloads
 from bench.axes import Array
 from bench.errors import BenchError
-from bench.evidence import Evidence
+from bench.evidence import Evidence, cross_entropy
 from bench.layers import Dense, Dropout
 from bench.parity import RUNGS, Golden, compare, compare_brief, dropout_break, first_losses_differ, shorten
 from bench.workload import SGD
@@ -329,6 +329,19 @@ def test_a_dropout_that_drops_nothing_needs_no_masks() -> None:
     assert dropout_break(replace(DROPOUT, layers=(Dense(64), Dropout(0.0), Dense(10))), {}) is None
 
 
+@pytest.mark.parametrize(("found", "breaks"), [(1.0, False), (1.0 + 1e-6, False), (1.1, True), (np.nan, True)], ids=str)
+def test_inference_with_dropout_is_that_of_the_model_without(found: float, breaks: bool) -> None:
+    logits = np.ones((2, 10))
+    broken = parity.inference_break({"dropout/inference": found * logits, "measured/logits": logits}, 1e-4)
+    assert (broken is not None) == breaks
+    if broken:
+        assert str(broken).startswith("dropout of inference differs by")
+
+
+def test_a_model_without_dropout_has_no_second_inference() -> None:
+    assert parity.inference_break({"measured/logits": np.ones((2, 10))}, 1e-4) is None
+
+
 # --- the first losses of a timed process ------------------------------------------------------------------------------
 
 
@@ -346,6 +359,11 @@ def test_a_dropout_that_drops_nothing_needs_no_masks() -> None:
 def test_first_losses(found: tuple[float, ...], far: float | None) -> None:
     differ = first_losses_differ(found, np.array([2.0, 2.1, 2.2]), 1e-4)
     assert differ == (far if far is None else pytest.approx(far))
+
+
+def test_a_lost_sample_is_no_loss_at_all() -> None:
+    assert np.isnan(cross_entropy(np.zeros((3, 10)), np.zeros(4, np.int32)))
+    assert cross_entropy(np.zeros((4, 10)), np.zeros(4, np.int32)) == pytest.approx(np.log(10))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

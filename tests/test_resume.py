@@ -5,14 +5,16 @@ import json
 import os
 import random
 import shutil
+import signal
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
-from kill_and_resume import PATIENCE, SUITES, problems, start, survivors, tear, wait_for, whole
+from kill_and_resume import PATIENCE, SUITES, alive, problems, start, survivors, tear, wait_for, whole
 from test_table import CASE, JAX, failure, proof, run_of
 
 from bench import backends, records, runner
@@ -72,6 +74,30 @@ def test_a_run_that_was_killed_is_resumed(lines: int | None, tmp_path: Path) -> 
     assert resumed.returncode == 0, err
     assert problems(out, kept) == []
     assert survivors(mark) == []
+
+
+def test_a_worker_that_is_busy_dies_with_its_parent(tmp_path: Path) -> None:
+    # It hears of a closed pipe only between two questions, and this one takes ten minutes.
+    suite = SUITES["null"].replace("warm_up_seconds = 0.02", "warm_up_seconds = 600")
+    (tmp_path / "suite.toml").write_text(suite)
+    mark = uuid.uuid4().hex
+    process = start("run", "./suite.toml", "--out", "out", folder=tmp_path, mark=mark)
+
+    def busy() -> bool:
+        workers = [psutil.Process(pid) for pid in alive(mark) if pid != process.pid]
+        try:
+            return any(worker.cpu_times().user > 1 for worker in workers)
+        except psutil.NoSuchProcess:
+            return False
+
+    try:
+        assert wait_for(busy, process)
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+        assert survivors(mark) == []
+    finally:
+        for pid in alive(mark):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("seed", range(3))
