@@ -140,9 +140,7 @@ def _there(folder: Path) -> bool:
     try:
         return folder.exists()
     except OSError as error:
-        raise BenchError(
-            f"cannot use the folder name {str(folder)[:60]}...: {error.strerror}; choose another"
-        ) from None
+        raise BenchError(f"cannot use the folder {folder}: {error.strerror}; choose another") from None
 
 
 def check_same(old: Run, new: Run, folder: Path) -> None:

@@ -100,12 +100,13 @@ class Workload(Struct, frozen=True):
 
         The first layer with parameters needs no gradient of its input; the loss and the optimiser are left out.
         """
-        return sum(total_flops(place.layer.flops(place.enters), phase, first) for place, first in self.placed_first())
+        model = self if phase == "train" else self.deterministic()  # dropout is the identity in inference
+        return sum(total_flops(place.layer.flops(place.enters), phase, first) for place, first in model.placed_first())
 
     def bytes_per_step(self, phase: str, batch: int, item_size: int) -> int:
         """Bytes that a step must move if every layer is one kernel each way; the optimiser is left out."""
         total = 0
-        for place in self.placed():
+        for place in (self if phase == "train" else self.deterministic()).placed():
             traffic: Traffic = place.layer.bytes(place.enters)
             forward, backward = traffic.bytes(batch, item_size)
             total += forward + (backward if phase == "train" else 0)
@@ -142,6 +143,8 @@ def total_flops(flops: Flops, phase: str, first: bool) -> int:
     forward = flops.contraction_forward + flops.elementwise_forward
     if phase == "infer":
         return forward
+    if first and not flops.contraction_weight_gradient:
+        return forward  # nothing behind it wants a gradient, and it has no weights of its own
     backward = flops.contraction_weight_gradient + flops.elementwise_backward
     return forward + backward + (0 if first else flops.contraction_input_gradient)
 

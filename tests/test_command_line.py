@@ -103,7 +103,7 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "resume of nothing": (["run", "--resume", "nowhere"], ["no run folder nowhere"]),
     "resume of a file": (["run", "--resume", "file"], ["wanted a run folder", "file"]),
     "resume of a folder": (["run", "--resume", "folder"], ["not a run folder", "run.json"]),
-    "resume of a long name": (["run", "--resume", LONG], [LONG]),
+    "resume of a long name": (["run", "--resume", LONG], [LONG[:50], "too long"]),
     "resume and retry": (["run", "--resume", "begun", "--retry", "begun"], ["--resume and --retry exclude"]),
     "resume and out": (["run", "--resume", "begun", "--out", "out"], ["--out and filters"]),
     **{
@@ -118,7 +118,7 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "report of nothing": (["report", "nowhere"], ["no run folder nowhere", "results/"]),
     "report of a file": (["report", "file"], ["wanted a run folder", "the file file"]),
     "report of a folder": (["report", "folder"], ["not a run folder", "run.json"]),
-    "report of a long name": (["report", LONG], [LONG]),
+    "report of a long name": (["report", LONG], [LONG[:50], "too long"]),
     "report without results": (["report", "begun"], ["no results yet", "--resume begun"]),
     "report in nothing": (["report", "begun", "--format", "html"], ["no format 'html'", "markdown, csv, json"]),
     "report without a run": (["report"], ["RUN"]),

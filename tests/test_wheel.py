@@ -74,7 +74,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` of a fresh environment with the wheel and its dependencies, and no framework."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True, symlinks=True)
-    command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", wheel]
+    command = [folder / "bin" / "python", "-m", "pip", "install", wheel]
     done = subprocess.run(command, capture_output=True, text=True, env=clean() | USER)
     if done.returncode and out_of_reach(done.stderr):
         pytest.skip(f"no package registry can be reached: {done.stderr.strip().splitlines()[-1]}")

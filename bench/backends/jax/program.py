@@ -70,8 +70,9 @@ class JaxProgram:
         return model(x)
 
     def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
-        images = np.asarray(x, np.float64) if self.settings.precision == "fp64" else x
-        return jax.device_put(images, self.device), jax.device_put(y, self.device)
+        # Copies: JAX may borrow a host array that lies well, and then the batch would change with it.
+        images = np.array(x, np.float64 if self.settings.precision == "fp64" else np.float32)
+        return jax.device_put(images, self.device), jax.device_put(y.copy(), self.device)
 
     def train(self, batch: Batch) -> None:
         self.parameters, self.moments, self.count, loss = self._train(self.parameters, self.moments, self.count, *batch)

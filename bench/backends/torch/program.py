@@ -65,12 +65,14 @@ class TorchProgram:
                 parameters[name].copy_(torch.from_numpy(placement.to_framework(weights[path])))
 
     def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
-        images = torch.from_numpy(x)
+        images = torch.from_numpy(x).to(self.device, DTYPES[self.settings.precision])
         if self.workload.has_layout():
-            images = images.permute(0, 3, 1, 2)  # a view; channels-last memory is what NHWC means to torch
-            last = self.settings.layout == "nhwc"
-            images = images.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-        return images.to(self.device, DTYPES[self.settings.precision]), torch.from_numpy(y).to(self.device, torch.int64)
+            images = images.permute(0, 3, 1, 2)
+        last = self.settings.layout == "nhwc"
+        # A clone, not `contiguous`: an image of one channel counts as contiguous in both layouts, and torch's
+        # convolution takes its layout from the strides that are there.
+        images = images.clone(memory_format=torch.channels_last if last else torch.contiguous_format)
+        return images, torch.from_numpy(y).to(self.device, torch.int64)
 
     def train(self, batch: Batch) -> None:
         if not self.model.training:
