@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from bench import datasets
 from bench.workload import Workload, batches
@@ -12,8 +13,14 @@ Data = list[tuple[np.ndarray, np.ndarray]]
 
 
 def write(path: Path, *, data: str, size: int, count: int, seed: int) -> None:
-    """`count` batches of `size` images of a data set: uint8 `(count, size, 28, 28)` and labels `(count, size)`."""
+    """`count` batches of `size` images of a data set: uint8 `(count, size, 28, 28)` and labels `(count, size)`.
+
+    MemoryError where they would not fit.
+    """
     images, labels = datasets.load(datasets.locate(data))
+    # Linux grants memory that it does not have and kills for it later: say no here, while it is only one row.
+    if 2 * count * size * images[0].nbytes > psutil.virtual_memory().available:
+        raise MemoryError
     drawn = batches(images, labels, seed=seed, size=size, count=count)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{os.getpid()}-{path.name}")

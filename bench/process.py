@@ -103,7 +103,8 @@ class Process:
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.kill()
+            # A process that even SIGKILL does not end hangs in the kernel; it is left there.
+            os.killpg(self.process.pid, signal.SIGKILL)
         for descriptor in (self.down, self.up):
             try:
                 os.close(descriptor)

@@ -5,6 +5,7 @@ from functools import cache
 from math import comb, exp, hypot, inf, log
 
 import numpy as np
+import numpy.typing as npt
 
 DRAWS = 10_000
 Interval = tuple[float, float]
@@ -27,11 +28,26 @@ def bootstrap(processes: Sequence[Sequence[float]], *, seed: int = 0) -> Interva
     medians = np.empty(chosen.shape)
     for index, bursts in enumerate(processes):
         places = chosen == index
-        values = np.asarray(bursts, np.float64)
-        picks = draw.integers(0, len(values), (int(places.sum()), len(values)))
-        medians[places] = np.median(values[picks], axis=1)
+        medians[places] = _resampled_medians(np.sort(np.asarray(bursts, np.float64)), int(places.sum()), draw)
     low, high = np.percentile(np.median(medians, axis=1), [2.5, 97.5])
     return float(low), float(high)
+
+
+def _resampled_medians(
+    ordered: npt.NDArray[np.float64], count: int, draw: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Medians of `count` resamples of sorted values, without drawing the resamples.
+
+    Of n uniform draws the (k+1)-th smallest is Beta(k+1, n-k), and the k-th given it is that times Beta(k, 1)
+    (David & Nagaraja 2003, 2.5); times n, rounded down, it is the place of the value that is drawn.
+    """
+    n = len(ordered)
+    middle = draw.beta(n // 2 + 1, n - n // 2, count)
+    upper = ordered[np.minimum((middle * n).astype(np.intp), n - 1)]
+    if n % 2:
+        return upper
+    below = middle * draw.beta(n // 2, 1, count)
+    return (ordered[np.minimum((below * n).astype(np.intp), n - 1)] + upper) / 2
 
 
 def sign_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:

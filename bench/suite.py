@@ -120,7 +120,7 @@ def find(name: str) -> Path:
 def load(path: Path) -> Suite:
     """The suite in a file; a `BenchError` that names the file and the line or the value's path."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise BenchError(f"no suite file {path}; wanted a TOML file or one of {', '.join(shipped())}") from None
     except UnicodeDecodeError:
