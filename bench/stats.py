@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 DRAWS = 10_000
+FEWEST_PROCESSES = 5
 Interval = tuple[float, float]
 
 
@@ -19,9 +20,9 @@ def estimate(processes: Sequence[Sequence[float]]) -> float:
 def bootstrap(processes: Sequence[Sequence[float]], *, seed: int = 0) -> Interval | None:
     """95 % percentile interval of `estimate`: processes resampled, then bursts in each (Davison & Hinkley 1997, 3.8).
 
-    None with fewer than two processes: one process says nothing of how processes differ.
+    None with fewer than `FEWEST_PROCESSES`: from 2, 3 and 4 it covers 60, 81 and 86 %, from 5 on 94 % and more.
     """
-    if len(processes) < 2:
+    if len(processes) < FEWEST_PROCESSES:
         return None
     draw = np.random.Generator(np.random.PCG64(seed))
     chosen = draw.integers(0, len(processes), (DRAWS, len(processes)))

@@ -130,7 +130,7 @@ def test_an_outlier_of_one_process_does_not_move_the_estimate() -> None:
     assert stats.estimate([[1.0] * 9, [1.0] * 9, [1.0] * 4 + [1000.0] * 5]) == 1.0
 
 
-@pytest.mark.parametrize(("processes", "bursts"), [(2, 5), (6, 20), (10, 9)])
+@pytest.mark.parametrize(("processes", "bursts"), [(5, 5), (6, 20), (10, 9)])
 def test_bootstrap_agrees_with_a_plain_one(processes: int, bursts: int) -> None:
     data = simulated(random.Random(3), processes=processes, bursts=bursts, between=0.05, within=0.02)
     found = stats.bootstrap(data)
@@ -149,19 +149,20 @@ def test_bootstrap_is_the_same_every_time_and_depends_on_its_seed() -> None:
     assert stats.bootstrap(data, seed=1) != stats.bootstrap(data, seed=2)
 
 
-@pytest.mark.parametrize("processes", [[], [[1.0, 2.0, 3.0]]])
-def test_one_process_says_nothing_of_how_processes_differ(processes: list[list[float]]) -> None:
-    assert stats.bootstrap(processes) is None
+@pytest.mark.parametrize("count", range(7))
+def test_too_few_processes_have_no_interval(count: int) -> None:
+    # Simulated, "95 %" intervals of 2, 3 and 4 processes cover 60, 81 and 86 %.
+    assert (stats.bootstrap([[1.0, 2.0, 3.0]] * count) is None) is (count < 5)
 
 
 def test_bootstrap_of_processes_with_different_numbers_of_bursts() -> None:
-    low, high = stats.bootstrap([[1.0] * 3, [2.0] * 20, [3.0]]) or (0.0, 0.0)
+    low, high = stats.bootstrap([[1.0] * 3, [1.0], [2.0] * 20, [3.0], [3.0] * 7]) or (0.0, 0.0)
     assert (low, high) == (1.0, 3.0)
 
 
 def test_bootstrap_of_many_calls_needs_little_memory() -> None:
     # A suite may ask for a million calls; 10 000 resamples of them at once would be 80 GB a process.
-    data = simulated(random.Random(9), processes=2, bursts=2000, between=0.05, within=0.02)
+    data = simulated(random.Random(9), processes=5, bursts=2000, between=0.05, within=0.02)
     tracemalloc.start()
     try:
         stats.bootstrap(data)
