@@ -21,10 +21,12 @@ help:
 	@echo "make parity  print the proof            make check   ruff, mypy and the import rules"
 	@echo "make data    fetch Fashion-MNIST        make clean   remove .venv"
 
-setup: $(VENV)/.done
+DONE := $(VENV)/.done-$(EXTRAS)
+
+setup: $(DONE)
 
 # Made anew when what it depends on changes: the interpreter, the extras, or the pins.
-$(VENV)/.done: pyproject.toml constraints.txt Makefile
+$(DONE): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \
 	  "stepwatch wants Python 3.11, 3.12 or 3.13, found %d.%d; name one: make setup PYTHON=python3.12" % v)'
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \

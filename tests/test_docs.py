@@ -14,7 +14,7 @@ import typer
 from conftest import ROOT
 
 from bench import __main__ as cli
-from bench import backends, running, suite, table, workloads
+from bench import backends, money, running, suite, table, workloads
 from bench.prices import book
 from bench.workload import Workload
 
@@ -320,3 +320,16 @@ def test_every_shipped_suite_is_named_after_its_file_and_described(path: Path) -
     found = suite.load(path)
     assert found.name == path.stem
     assert found.description.endswith(".")
+
+
+def test_readme_shows_the_committed_run_as_it_is_reported_now() -> None:
+    report = running.report(ROOT / "results/reference/quick-2core", "markdown", money.Asked())
+    body = report.split("\n\n", 1)[1].replace("\n## ", "\n### ")
+    shown = PAGES["README.md"].split("<!-- quick: begin -->\n")[1].split("<!-- quick: end -->")[0]
+    assert shown == body, "README's table is stale: put the report of results/reference/quick-2core there"
+
+
+@pytest.mark.parametrize(("name", "format"), [("table.md", "markdown"), ("table.csv", "csv")])
+def test_committed_tables_are_what_their_records_give(name: str, format: str) -> None:
+    folder = ROOT / "results/reference/quick-2core"
+    assert (folder / name).read_text() == running.report(folder, format, money.Asked())
