@@ -40,13 +40,13 @@ FAULTS = (
     ),
     Fault(
         *("half the batch", "mlp", "torch"),
-        *(f"{TORCH}/program.py", "images = torch.from_numpy(x)", "images, y = torch.from_numpy(x[:16]), y[:16]"),
+        *(f"{TORCH}/program.py", "images = torch.from_numpy(x)", "y = y[:16]; images = torch.from_numpy(x[:16])"),
         GOLDEN + "logits differs",
     ),
     # The canaries feed ones, which survive this; and only the measured precision does it, so fp64 is no witness.
     Fault(
         *("pixels rounded in fp32 alone", "mlp", "jax"),
-        *(f"{JAX}/program.py", '== "fp64" else x', '== "fp64" else np.round(x, 1)'),
+        *(f"{JAX}/program.py", "np.array(x, ", 'np.array(x if self.settings.precision == "fp64" else x.round(1), '),
         "parity_failed: fp32 against fp64: logits differs",
     ),
     # Rung 2, the loss, is computed from the adapter's logits by evidence.py: no adapter can break it alone.
