@@ -9,9 +9,15 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from bench import catalogue, datasets, doctor, fetch, ladder, money, running, show
+from bench import datasets, fetch
 from bench.errors import BenchError
+from bench.prices.asked import Asked
 from bench.suite import Filters
+from bench.verbs import doctor, show
+from bench.verbs import list as listing
+from bench.verbs import parity as proof
+from bench.verbs import report as reporting
+from bench.verbs import run as running
 
 app = typer.Typer(
     name="stepwatch",
@@ -59,7 +65,7 @@ def run(
 ) -> None:
     """Measure a suite: proofs, pilots, rounds; print the table and where the run folder is."""
     filters = Filters(tuple(workload), tuple(backend), tuple(mode), tuple(device))
-    asked = money.Asked(instance, region, service, price_model, price_per_hour, prices)
+    asked = Asked(instance, region, service, price_model, price_per_hour, prices)
     request = running.Request(suite, out, rounds, filters, resume, retry, deadline, asked)
     raise typer.Exit(running.dry_run(request) if dry_run else running.execute(request))
 
@@ -78,7 +84,7 @@ def parity(
 ) -> None:
     """Prove that every backend and mode does the same work; exit 1 and name the rung and tensor where one does not."""
     filters = Filters(tuple(workload), tuple(backend), tuple(mode), (device,))
-    raise typer.Exit(ladder.execute(filters, device=device, fresh=fresh, write_golden=write_golden, deadline=deadline))
+    raise typer.Exit(proof.execute(filters, device=device, fresh=fresh, write_golden=write_golden, deadline=deadline))
 
 
 @app.command(epilog="Example: stepwatch report results/20261123T170000Z-quick-1a2b3c4 --format csv")
@@ -93,8 +99,8 @@ def report(
     prices: Prices = None,
 ) -> None:
     """Print a run's table again, the same bytes every time, or at another price."""
-    asked = money.Asked(instance, region, service, price_model, price_per_hour, prices)
-    sys.stdout.write(running.report(folder, format, asked))
+    asked = Asked(instance, region, service, price_model, price_per_hour, prices)
+    sys.stdout.write(reporting.text(folder, format, asked))
 
 
 @app.command(name="show", epilog="Example: stepwatch show cnn --backend torch")
@@ -109,7 +115,7 @@ def show_(
 @app.command(name="list", epilog="Example: stepwatch list")
 def list_() -> None:
     """Workloads, backends with their modes (and why one is missing), suites and data."""
-    typer.echo(catalogue.text())
+    typer.echo(listing.text())
 
 
 @app.command(name="doctor", epilog="Example: stepwatch doctor")

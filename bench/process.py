@@ -52,10 +52,18 @@ class Process:
 
         `until`: an instant of the monotonic clock. After a failure of the parent's own the process is gone.
         """
+        self.send(question)
+        return self.receive(until)
+
+    def send(self, question: Question) -> None:
+        """Puts a question into the pipe; the worker takes them in turn. A dead one is found out by `receive`."""
         try:
             os.write(self.down, messages.encode(question))
         except BrokenPipeError:
-            return self._dead()
+            pass
+
+    def receive(self, until: float) -> Answer:
+        """The answer to the oldest question that has none yet; see `ask`."""
         poll = select.poll()
         poll.register(self.up, select.POLLIN)
         while b"\n" not in self.buffer:
@@ -73,11 +81,16 @@ class Process:
 
     def expect(self, question: Question, wanted: type[T], until: float) -> T:
         """The answer if it is a `wanted` one; `WorkerFailed` otherwise."""
-        answer = self.ask(question, until)
+        self.send(question)
+        return self.wait_for(wanted, until)
+
+    def wait_for(self, wanted: type[T], until: float) -> T:
+        """The next answer if it is a `wanted` one; `WorkerFailed` otherwise."""
+        answer = self.receive(until)
         if isinstance(answer, Failed):
             raise WorkerFailed(answer)
         if not isinstance(answer, wanted):
-            what = f"the worker answered {type(answer).__name__} to {type(question).__name__}"
+            what = f"the worker answered {type(answer).__name__} where {wanted.__name__} was wanted"
             raise WorkerFailed(Failed("error", f"{what}; this is a defect of Stepwatch"))
         return answer
 

@@ -77,23 +77,34 @@ def path_of(subject: Subject, machine: Machine) -> Path:
     return folder() / f"{subject.workload}-{subject.backend}-{subject.mode}-{key}.npz"
 
 
-def make(subject: Subject, path: Path, files: dict[str, str], *, log: Path, deadline: float) -> None:
-    """Climbs the ladder in a fresh process and leaves the evidence at `path`; `WorkerFailed` where it cannot.
+class Making:
+    """A fresh process that climbs the ladder, begun at once, so that proofs may be made side by side: none is timed.
 
     `files`: for each of the subject's feeds, "data/batch", the file of its batches.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}-{path.name}")
-    process = Process(log)
-    until = monotonic() + deadline
-    try:
-        process.expect(Open(subject.backend, subject.settings()), Opened, until)
-        process.expect(Prove(subject.workload, files, str(draft)), Proved, until)
-        process.close()
-        draft.replace(path)
-    finally:
-        process.kill()
-        draft.unlink(missing_ok=True)
+
+    def __init__(self, subject: Subject, path: Path, files: dict[str, str], *, log: Path, deadline: float) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.draft = path, path.with_name(f".{os.getpid()}-{path.name}")
+        self.until = monotonic() + deadline
+        self.process = Process(log)
+        self.process.send(Open(subject.backend, subject.settings()))
+        self.process.send(Prove(subject.workload, files, str(self.draft)))
+
+    def finish(self) -> None:
+        """Waits, and leaves the evidence at the path; `WorkerFailed` where there is none."""
+        try:
+            self.process.wait_for(Opened, self.until)
+            self.process.wait_for(Proved, self.until)
+            self.process.close()
+            self.draft.replace(self.path)
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Ends the process, if it has not ended, and removes what it may have left half written."""
+        self.process.kill()
+        self.draft.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Evidence:

@@ -1,12 +1,9 @@
 """Runs a plan: proofs, pilots, then rounds of fresh processes. Appends records; computes nothing from them."""
 
 import shutil
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
-
-from msgspec import Struct
 
 from bench import backends, measuring, proofs, schedule, workloads
 from bench.evidence import Evidence
@@ -18,6 +15,7 @@ from bench.records import (
     PILOT_ROUND,
     Case,
     Failure,
+    Key,
     Ledger,
     Origin,
     Pilot,
@@ -28,32 +26,15 @@ from bench.records import (
     read,
 )
 from bench.run import Run, now
+from bench.schedule import Work
 
-# What a process is expected to take, in seconds, before any has been timed: for the time left and for --dry-run.
-EXPECTED = {"proof": 6.0, "start": 2.5, "case": 2.5}
-
-
-class Work(Struct, frozen=True):
-    """One process to come: what it is for, its cases, and its round."""
-
-    kind: str
-    cases: tuple[Case, ...]
-    round: int = PILOT_ROUND
-
-    @property
-    def expected(self) -> float:
-        if self.kind == "proof":
-            return EXPECTED["proof"]
-        return EXPECTED["start"] + EXPECTED["case"] * len(self.cases)
+PROOFS_AT_ONCE = 2  # most of a proof is importing and compiling on one core
 
 
-def works(run: Run) -> list[Work]:
-    """Every process of a run, in order."""
-    cases = [p.case for p in run.planned if not p.status]
-    proofs_ = [Work("proof", tuple(g)) for g in schedule.groups(cases) if backends.get(g[0].backend).packages]
-    pilots = [Work("pilot", (case,)) for case in cases]
-    rounds = schedule.rounds(cases, count=run.suite.rounds, seed=run.suite.seed)
-    return proofs_ + pilots + [Work("round", tuple(group), n) for n, order in rounds for group in order]
+def recorded(path: Path, *, retry: bool) -> dict[Key, Record]:
+    """The records that hold; without those of failures where they are to be made again."""
+    found, _ = read(path)
+    return {key: record for key, record in latest(found).items() if not (retry and _failed(record))}
 
 
 class Runner:
@@ -62,23 +43,23 @@ class Runner:
     def __init__(self, run: Run, folder: Path, *, retry: bool = False) -> None:
         self.run, self.folder = run, folder
         path = folder / "results.jsonl"
-        found, self.torn = read(path)
+        _, self.torn = read(path)
         if self.torn:
             drop_torn_line(path)
-        self.records = latest(found)
-        if retry:
-            self.records = {key: record for key, record in self.records.items() if not _failed(record)}
+        self.records = recorded(path, retry=retry)
         self.ledger = Ledger(path)
         self.evidence: dict[str, Evidence] = {}
         self.log = folder / "logs"
+        self.proving: dict[tuple[str, ...], proofs.Making | WorkerFailed] = {}
 
     def execute(self) -> None:
         """Makes every record that is not there yet. Whatever happens, no worker outlives this call."""
-        todo = [(work, left) for work in works(self.run) if (left := self._left(work))]
+        todo = [(work, left) for work in schedule.works(self.run) if (left := self._left(work))]
         watch = Watch(sum(work.expected for work, _ in todo), len(todo))
         self.process: Process | None = None
         try:
-            for work, _ in todo:
+            for place, (work, _) in enumerate(todo):
+                self._begin_proofs([work for work, _ in todo[place : place + PROOFS_AT_ONCE] if work.kind == "proof"])
                 left = self._left(work)  # a failed proof or pilot has meanwhile taken its cases out
                 watch.begin(self._label(work, left), work.expected)
                 outcome = self._do(work, left) if left else "not needed"
@@ -86,25 +67,15 @@ class Runner:
             shutil.rmtree(self.folder / "cache", ignore_errors=True)
         finally:
             watch.close()
+            for making in self.proving.values():
+                if isinstance(making, proofs.Making):
+                    making.abandon()
             if self.process:
                 self.process.kill()
             self.ledger.close()
 
     def _left(self, work: Work) -> list[Case]:
-        """The cases of a process that still need it."""
-        if work.kind == "proof":
-            known = work.cases[0].worker in self.records
-            return [] if known else [case for case in work.cases if (case, PILOT_ROUND) not in self.records]
-        open_cases = [case for case in work.cases if (case, work.round) not in self.records]
-        proof = self._proof(work.cases[0])
-        if proof and proof.broken:
-            return []  # also where a kill fell between the broken proof and its cases' failures
-        if work.kind == "pilot":
-            return open_cases
-        failures = Counter(r.case for r in self.records.values() if isinstance(r, Failure))
-        broken = {case for case in open_cases if isinstance(self.records.get((case, PILOT_ROUND)), Failure)}
-        # Once most of a case's rounds have failed no number can come of it; the others need not wait for its deadlines.
-        return [case for case in open_cases if case not in broken and 2 * failures[case] <= self.run.suite.rounds]
+        return schedule.left(self.run, work, self.records)
 
     def _label(self, work: Work, cases: Iterable[Case]) -> str:
         case = work.cases[0]
@@ -124,20 +95,43 @@ class Runner:
         failed = [r for r in self.records.values() if isinstance(r, Failure)][before:]
         return "; ".join(sorted({f"{r.status}: {r.reason}" for r in failed}))
 
+    def _begin_proofs(self, coming: list[Work]) -> None:
+        """Starts the proofs among the next processes that are neither cached nor begun."""
+        for work in coming:
+            cases = self._left(work)
+            subject = self._subject(cases) if cases else None
+            if subject is None or work.cases[0].worker in self.proving:
+                continue
+            path = proofs.path_of(subject, self.run.machine)
+            if not path.exists():
+                log = self._proof_log(cases[0])
+                try:
+                    files = {f"{data}/{batch}": self._feed(data, batch) for data, batch in subject.feeds}
+                    begun: proofs.Making | WorkerFailed = proofs.Making(
+                        subject, path, files, log=log, deadline=self.run.deadline
+                    )
+                except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes
+                    begun = error
+                self.proving[cases[0].worker] = begun
+
+    def _proof_log(self, case: Case) -> Path:
+        return self.log / f"proof-{'-'.join(case.worker)}.log"
+
     def _prove(self, cases: list[Case]) -> None:
         case = cases[0]
         subject = self._subject(cases)
         path = proofs.path_of(subject, self.run.machine)
-        cached = path.exists()
-        if not cached:
-            log = self.log / f"proof-{'-'.join(case.worker)}.log"
-            try:
-                files = {f"{data}/{batch}": self._feed(data, batch) for data, batch in subject.feeds}
-                proofs.make(subject, path, files, log=log, deadline=self.run.deadline)
-            except WorkerFailed as error:
-                for case in cases:
-                    self._fail(case, PILOT_ROUND, error.failed, log)
-                return
+        cached = case.worker not in self.proving
+        try:
+            if not cached:
+                making = self.proving.pop(case.worker)
+                if isinstance(making, WorkerFailed):
+                    raise making
+                making.finish()
+        except WorkerFailed as error:
+            for case in cases:
+                self._fail(case, PILOT_ROUND, error.failed, self._proof_log(case))
+            return
         found = proofs.load(path)
         verdict = proofs.judge(subject, found, self._reference(case))
         if verdict.broken:

@@ -1,9 +1,57 @@
-"""In which order who measures. Pure: the same seed gives the same order, so a resumed run goes on where it stopped."""
+"""In which order who measures, and what of it is left. Pure: the same seed gives the same order, so runs resume."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from bench.records import Case
+from msgspec import Struct
+
+from bench import backends
+from bench.records import PILOT_ROUND, Case, Failure, Key, Proof, Record
+from bench.run import Run
+
+# What a process is expected to take, in seconds, before any has been timed: for the time left and for --dry-run.
+EXPECTED = {"proof": 5.0, "start": 2.5, "case": 2.5}
+
+
+class Work(Struct, frozen=True):
+    """One process to come: what it is for, its cases, and its round."""
+
+    kind: str
+    cases: tuple[Case, ...]
+    round: int = PILOT_ROUND
+
+    @property
+    def expected(self) -> float:
+        if self.kind == "proof":
+            return EXPECTED["proof"]
+        return EXPECTED["start"] + EXPECTED["case"] * len(self.cases)
+
+
+def works(run: Run) -> list[Work]:
+    """Every process of a run, in order."""
+    cases = [p.case for p in run.planned if not p.status]
+    proofs_ = [Work("proof", tuple(g)) for g in groups(cases) if backends.get(g[0].backend).packages]
+    pilots = [Work("pilot", (case,)) for case in cases]
+    ordered = rounds(cases, count=run.suite.rounds, seed=run.suite.seed)
+    return proofs_ + pilots + [Work("round", tuple(group), n) for n, order in ordered for group in order]
+
+
+def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
+    """The cases of a process that still need it, given the records there are."""
+    if work.kind == "proof":
+        known = work.cases[0].worker in made
+        return [] if known else [case for case in work.cases if (case, PILOT_ROUND) not in made]
+    open_cases = [case for case in work.cases if (case, work.round) not in made]
+    proof = made.get(work.cases[0].worker)
+    if isinstance(proof, Proof) and proof.broken:
+        return []  # also where a kill fell between the broken proof and its cases' failures
+    if work.kind == "pilot":
+        return open_cases
+    failures = Counter(r.case for r in made.values() if isinstance(r, Failure))
+    broken = {case for case in open_cases if isinstance(made.get((case, PILOT_ROUND)), Failure)}
+    # Once most of a case's rounds have failed no number can come of it; the others need not wait for its deadlines.
+    return [case for case in open_cases if case not in broken and 2 * failures[case] <= run.suite.rounds]
 
 
 def groups(cases: Iterable[Case]) -> list[list[Case]]:

@@ -351,3 +351,16 @@ def test_doctor_says_how_to_install_what_is_missing(
     monkeypatch.setattr(backends.Backend, "missing", lambda self: "pip install it")
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out.count("pip install it") == 3
+
+
+def test_a_resumed_run_can_be_looked_at_dry(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is left, with no suite named, and nothing begun."""
+    assert main(["run", "suite.toml", "--out", "whole", "--dry-run"]) == 0
+    fresh = capsys.readouterr().out
+    assert main(["run", "suite.toml", "--out", "whole"]) == 0
+    capsys.readouterr()
+    before = contents(here / "whole")
+    assert main(["run", "--resume", "whole", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "\n0 processes: " in said and "\n0 processes: " not in fresh
+    assert contents(here / "whole") == before

@@ -14,8 +14,10 @@ import typer
 from conftest import ROOT
 
 from bench import __main__ as cli
-from bench import backends, money, running, suite, table, workloads
+from bench import backends, suite, table, workloads
 from bench.prices import book
+from bench.prices.asked import Asked
+from bench.verbs import report as reporting
 from bench.workload import Workload
 
 PAGES = {
@@ -309,10 +311,10 @@ def test_the_example_of_a_price_is_read(tmp_path: Path) -> None:
 
 
 def test_the_list_of_formats_is_where_the_page_says() -> None:
-    assert "`FORMATS` in `bench/running.py`" in PAGES["docs/adding.md"]
-    assert all(callable(render) for render in running.FORMATS.values())
+    assert "`FORMATS` in `bench/verbs/report.py`" in PAGES["docs/adding.md"]
+    assert all(callable(render) for render in reporting.FORMATS.values())
     (said,) = set(re.findall(r"--format csv\s+# or (\w+, \w+)", PAGES["README.md"]))
-    assert {"csv", *said.split(", ")} == set(running.FORMATS)
+    assert {"csv", *said.split(", ")} == set(reporting.FORMATS)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "suites").glob("*.toml")), ids=lambda path: path.stem)
@@ -323,7 +325,7 @@ def test_every_shipped_suite_is_named_after_its_file_and_described(path: Path) -
 
 
 def test_readme_shows_the_committed_run_as_it_is_reported_now() -> None:
-    report = running.report(ROOT / "results/reference/quick-2core", "markdown", money.Asked())
+    report = reporting.text(ROOT / "results/reference/quick-2core", "markdown", Asked())
     body = report.split("\n\n", 1)[1].replace("\n## ", "\n### ")
     shown = PAGES["README.md"].split("<!-- quick: begin -->\n")[1].split("<!-- quick: end -->")[0]
     assert shown == body, "README's table is stale: put the report of results/reference/quick-2core there"
@@ -332,4 +334,4 @@ def test_readme_shows_the_committed_run_as_it_is_reported_now() -> None:
 @pytest.mark.parametrize(("name", "format"), [("table.md", "markdown"), ("table.csv", "csv")])
 def test_committed_tables_are_what_their_records_give(name: str, format: str) -> None:
     folder = ROOT / "results/reference/quick-2core"
-    assert (folder / name).read_text() == running.report(folder, format, money.Asked())
+    assert (folder / name).read_text() == reporting.text(folder, format, Asked())

@@ -370,7 +370,7 @@ def test_nothing_is_measured_after_a_failed_proof(
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(runner, "Process", started)
-    monkeypatch.setattr(runner.proofs, "make", started)
+    monkeypatch.setattr(runner.proofs, "Making", started)
     before = (folder / "results.jsonl").read_bytes()
     Runner(run, folder).execute()
     added = (folder / "results.jsonl").read_bytes()
@@ -388,7 +388,7 @@ def test_retry_makes_a_broken_proof_again(tmp_path: Path, monkeypatch: pytest.Mo
     def make(subject: Any, *_: object, **__: object) -> None:
         raise Asked(subject.backend)
 
-    monkeypatch.setattr(runner.proofs, "make", make)
+    monkeypatch.setattr(runner.proofs, "Making", make)
     with pytest.raises(Asked, match="torch"):
         Runner(run, folder, retry=True).execute()
 

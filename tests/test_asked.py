@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import money
 from bench.errors import BenchError
-from bench.money import Asked, price
-from bench.prices import book
+from bench.prices import asked, book
+from bench.prices.asked import Asked, price
 
 BUNDLED = "p5.48xlarge"  # in the book, at 55.04 USD on demand
 
@@ -60,8 +59,8 @@ def test_the_price_model_chooses() -> None:
 
 
 def test_the_file_in_the_folder_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
-    assert Path("prices.toml") == money.OWN_FILE
-    monkeypatch.setattr(money, "OWN_FILE", own_file(here / "mine.toml", "1.75"))
+    assert Path("prices.toml") == asked.OWN_FILE
+    monkeypatch.setattr(asked, "OWN_FILE", own_file(here / "mine.toml", "1.75"))
     assert usd(Asked(BUNDLED)) == Decimal("1.75")
 
 

@@ -14,12 +14,12 @@ from bench.machine import Machine
 from bench.process import WorkerFailed
 from bench.progress import Watch
 from bench.proofs import Subject
-from bench.runner import EXPECTED
-from bench.running import check_deadline
+from bench.schedule import EXPECTED
 from bench.suite import Filters, check
+from bench.verbs.run import check_deadline
 
 Line = tuple[str, ...]
-GOLDEN = Path(__file__).parent / "workloads" / "golden"
+GOLDEN = Path(__file__).parent.parent / "workloads" / "golden"
 
 
 def execute(filters: Filters, *, device: str, fresh: bool, write_golden: bool, deadline: float) -> int:
@@ -88,7 +88,7 @@ def _prove(
         path.unlink(missing_ok=True)
     if not path.exists():
         try:
-            proofs.make(subject, path, {}, log=logs / "log", deadline=deadline)
+            proofs.Making(subject, path, {}, log=logs / "log", deadline=deadline).finish()
         except WorkerFailed as error:
             return error.failed.status, ("-", "-", "-", "-", f"{error.failed.status}: {error.failed.reason}")
     found = proofs.load(path)

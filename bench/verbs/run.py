@@ -1,4 +1,4 @@
-"""The verbs `run` and `report`: from a request to a run folder, and from a run folder to a table."""
+"""The verb `run`: from a request to a run folder and its table."""
 
 import errno
 import os
@@ -8,20 +8,22 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import datasets, machine, money, records, runner, table
+from bench import datasets, machine, records, runner, schedule, table
 from bench import run as runs
 from bench.errors import BenchError
-from bench.prices import book
-from bench.prices.book import Price
+from bench.prices import asked, book
 from bench.progress import duration
-from bench.reports import csv, json, markdown
+from bench.reports import csv, markdown
 from bench.run import Run
 from bench.suite import Filters, Suite, find, load, plan
+from bench.verbs.report import rendered, say
 
 DEADLINE = 300.0  # seconds; the slowest honest case seen was torch.compile's first CNN step on 2 cores, under 60
 LONGEST_DEADLINE = 7 * 86_400.0
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
-FORMATS = {"markdown": markdown.render, "csv": csv.render, "json": json.render}
+
+
+ONE_OF_THEM = "--resume and --retry exclude each other: --retry also goes on with what is not measured yet"
 
 
 class Request(Struct, frozen=True):
@@ -34,7 +36,7 @@ class Request(Struct, frozen=True):
     resume: Path | None
     retry: Path | None
     deadline: float
-    price: money.Asked
+    price: asked.Asked
 
 
 def check_deadline(seconds: float) -> None:
@@ -46,9 +48,9 @@ def check_deadline(seconds: float) -> None:
 def execute(request: Request) -> int:
     """Runs, resumes or retries; prints the table; the exit code of the design."""
     check_deadline(request.deadline)
-    price = money.price(request.price)
+    price = asked.price(request.price)
     if request.resume and request.retry:
-        raise BenchError("--resume and --retry exclude each other: --retry also goes on with what is not measured yet")
+        raise BenchError(ONE_OF_THEM)
     folder = request.resume or request.retry
     if folder:
         run = _continued(request, folder)
@@ -61,11 +63,11 @@ def execute(request: Request) -> int:
     try:
         work = runner.Runner(run, folder, retry=request.retry is not None)
         if work.torn:
-            _say(f"{folder / 'results.jsonl'}: the last line was torn and is dropped; that record is made again")
+            say(f"{folder / 'results.jsonl'}: the last line was torn and is dropped; that record is made again")
         try:
             work.execute()
         except KeyboardInterrupt:
-            _say(f"interrupted; what is finished is kept: stepwatch run --resume {folder}")
+            say(f"interrupted; what is finished is kept: stepwatch run --resume {folder}")
             return 130
         except OSError as error:
             if error.errno not in CANNOT_WRITE:
@@ -80,7 +82,7 @@ def execute(request: Request) -> int:
 
 
 def _conclude(folder: Path) -> int:
-    made = _report(folder, None)
+    made = rendered(folder, None)
     for name, render in (("table.md", markdown.render), ("table.csv", csv.render)):
         _write(folder / name, render(made))
     sys.stdout.write(markdown.render(made))
@@ -89,21 +91,18 @@ def _conclude(folder: Path) -> int:
     return table.exit_code(made.rows)
 
 
-def report(folder: Path, wanted: str, asked: money.Asked) -> str:
-    """A run's table in one format, at the price asked for, else at the one it was made with."""
-    if wanted not in FORMATS:
-        raise BenchError(f"no format '{wanted}'; there are {', '.join(FORMATS)}")
-    return FORMATS[wanted](_report(folder, money.price(asked)))
-
-
 def dry_run(request: Request) -> int:
     """Prints the cases, and an upper bound of the time with its reasoning."""
     check_deadline(request.deadline)
-    money.price(request.price)
-    run = _planned(request)
+    asked.price(request.price)
+    if request.resume and request.retry:
+        raise BenchError(ONE_OF_THEM)
+    folder = request.resume or request.retry
+    run = _continued(request, folder) if folder else _planned(request)
+    made = runner.recorded(folder / "results.jsonl", retry=request.retry is not None) if folder else {}
     for planned in run.planned:
         print(f"{planned.case}" + (f"  {planned.status}: {planned.reason}" if planned.status else ""))
-    works = runner.works(run)
+    works = [work for work in schedule.works(run) if schedule.left(run, work, made)]
     counts = {kind: [w for w in works if w.kind == kind] for kind in ("proof", "pilot", "round")}
     bound = request.deadline * sum(1 if w.kind == "proof" else len(w.cases) for w in works)
     print(
@@ -114,7 +113,7 @@ def dry_run(request: Request) -> int:
         f"At most {duration(bound)}: every proof, and every case of every other process, may take its deadline of "
         f"{request.deadline:g} s before it is killed."
     )
-    expected = runner.EXPECTED
+    expected = schedule.EXPECTED
     print(
         f"Likely about {duration(sum(w.expected for w in works))}: {expected['proof']:g} s a proof that is not cached, "
         f"{expected['start']:g} s to start a process, {expected['case']:g} s a case in it "
@@ -161,18 +160,6 @@ def _verify(run: Run) -> None:
         datasets.verify(datasets.locate(name))
 
 
-def _report(folder: Path, price: Price | None) -> table.Report:
-    run = runs.read_folder(folder)
-    found, torn = records.read(folder / "results.jsonl")
-    if torn:
-        _say(f"{folder / 'results.jsonl'}: the last line is torn and is left out; --resume makes that record again")
-    if not found and any(not p.status for p in run.planned):
-        raise BenchError(f"{folder} holds no results yet; go on with: stepwatch run --resume {folder}")
-    if price is None and (folder / "prices.csv").exists():
-        (price,) = book.read_used(folder / "prices.csv")
-    return table.report(run, records.latest(found), price)
-
-
 def _data_line(run: Run) -> str:
     names = sorted({p.case.data for p in run.planned})
     return f"Data: {', '.join(names)}" + (f". {run.better_data}" if run.better_data else ".")
@@ -186,7 +173,3 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise records.cannot_write(path, error, "results.jsonl is whole", path.parent) from None
-
-
-def _say(text: str) -> None:
-    print(f"stepwatch: {text}", file=sys.stderr)
