@@ -42,6 +42,8 @@ PerHour = Annotated[str | None, typer.Option(help="A price in USD per hour, e.g.
 Prices = Annotated[Path | None, typer.Option(help="Your own prices; by default ./prices.toml where it exists.")]
 Deadline = Annotated[float, typer.Option(help="Seconds that one case may take in one process before it is killed.")]
 
+Patience = Annotated[float, typer.Option(help="Seconds in all to wait, between processes, for a busy machine.")]
+
 
 @app.command(epilog="Example: stepwatch run quick --backend torch --backend jax --rounds 10 --instance c5.2xlarge")
 def run(
@@ -56,6 +58,7 @@ def run(
     retry: Annotated[Path | None, typer.Option(help="Measure a run folder's failed records again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cases and how long they may take.")] = False,
     deadline: Deadline = running.DEADLINE,
+    patience: Patience = running.PATIENCE,
     instance: Instance = None,
     region: Region = None,
     service: Service = None,
@@ -66,7 +69,7 @@ def run(
     """Measure a suite: proofs, pilots, rounds; print the table and where the run folder is."""
     filters = Filters(tuple(workload), tuple(backend), tuple(mode), tuple(device))
     asked = Asked(instance, region, service, price_model, price_per_hour, prices)
-    request = running.Request(suite, out, rounds, filters, resume, retry, deadline, asked)
+    request = running.Request(suite, out, rounds, filters, resume, retry, deadline, patience, asked)
     raise typer.Exit(running.dry_run(request) if dry_run else running.execute(request))
 
 

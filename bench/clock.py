@@ -39,19 +39,46 @@ def burst(step: Step, feed: Iterator[Any], fence: Fence, *, steps: int) -> Timin
     return Timing(ended - started, cpu, switches)
 
 
-def bursts(step: Step, feed: Iterator[Any], fence: Fence, *, steps: int, count: int) -> list[Timing]:
-    """`count` bursts with the garbage collector emptied before and off meanwhile, in every framework alike."""
+def bursts(
+    step: Step,
+    feed: Iterator[Any],
+    fence: Fence,
+    *,
+    steps: int,
+    count: int,
+    between: Callable[[], None] = lambda: None,
+) -> list[Timing]:
+    """`count` bursts with the garbage collector emptied before and off meanwhile, in every framework alike.
+
+    `between` is called after each, outside the timed region.
+    """
+    timings = []
     gc.collect()
     gc.disable()
     try:
-        return [burst(step, feed, fence, steps=steps) for _ in range(count)]
+        for _ in range(count):
+            timings.append(burst(step, feed, fence, steps=steps))
+            between()
     finally:
         gc.enable()
+    return timings
 
 
 def seconds(step: Step, feed: Iterator[Any], fence: Fence) -> float:
     """One fenced call, in seconds."""
     return burst(step, feed, fence, steps=1).wall_ns / 1e9
+
+
+def dispatch_seconds(step: Step, feed: Iterator[Any], fence: Fence, *, steps: int) -> float:
+    """Seconds until a call returns, the mean of `steps` calls with nothing queued before them."""
+    batches = list(islice(feed, steps))
+    fence()
+    started = perf_counter_ns()
+    for batch in batches:
+        step(batch)
+    returned = perf_counter_ns()
+    fence()
+    return (returned - started) / steps / 1e9
 
 
 def fence_seconds(fence: Fence) -> float:

@@ -1,16 +1,21 @@
-"""One case in one open worker: warm it up, hold its first losses against the proof, time it, make the record."""
+"""One case in one open worker: warm it up, check that it did what it was asked to, time it, make the record."""
+
+import statistics
 
 import numpy as np
 from msgspec import Struct
 
 from bench import parity, workloads
-from bench.messages import Burst, Bursts, Failed, Warm, Warmed
+from bench.messages import Burst, Bursts, Failed, Inspect, Inspected, Warm, Warmed
 from bench.process import Process, WorkerFailed
 from bench.records import Case, Origin, Pilot, Proof, Sample
 from bench.run import Run
 
 # Losses under dropout depend on the framework's own random numbers: they are held only to their order of magnitude.
 STOCHASTIC_TOLERANCE = 0.5
+SUSPENDED = 0.001  # seconds; two clocks are read one after the other, a microsecond apart
+# Cores' worth of CPU time above the threads asked for: TensorFlow's calling thread hands over to its pool and back.
+BESIDE_THE_POOL = 0.25
 
 
 class Subject(Struct, frozen=True):
@@ -21,30 +26,43 @@ class Subject(Struct, frozen=True):
     feed: str
     proof: Proof | None
     origin: Origin
+    start_seconds: float
 
 
 def pilot(worker: Process, subject: Subject, until: float) -> Pilot:
     """Finds the case's warm-up and burst length; `WorkerFailed` where it cannot be measured."""
     warmed = _warm(worker, subject, until)
-    bursts = _burst(worker, warmed.steps_per_burst, 2, until)
+    per_burst = warmed.steps_per_burst
+    bursts = worker.expect(Burst(per_burst, 2, per_burst, 0.0), Bursts, until)
+    inspected = worker.expect(Inspect(), Inspected, until)
+    _check_bursts(subject, bursts, inspected.quiet_seconds)
     return Pilot(
         case=subject.case,
         origin=subject.origin,
         first_calls=warmed.first_calls,
         warm_up_steps=warmed.steps,
-        steps_per_burst=warmed.steps_per_burst,
+        settled=warmed.settled,
+        compilations=warmed.compilations,
+        steps_per_burst=per_burst,
         fence_seconds=warmed.fence_seconds,
+        dispatch_seconds=inspected.dispatch_seconds,
+        one_image_seconds=inspected.one_image_seconds,
+        quiet_seconds=inspected.quiet_seconds,
+        left_over=bursts.left_over,
         peak_bytes=bursts.peak_bytes,
+        sensed=bursts.sensed,
+        stages=_stages(subject, warmed, bursts),
     )
 
 
 def sample(worker: Process, subject: Subject, chosen: Pilot, until: float) -> Sample:
     """Times the case as its pilot chose; `WorkerFailed` where it cannot be measured."""
     warmed = _warm(worker, subject, until, chosen.warm_up_steps)
-    protocol = subject.run.suite.protocol
+    protocol, per_burst = subject.run.suite.protocol, chosen.steps_per_burst
     latency = subject.case.measure == "latency"
-    steps, count = (1, protocol.latency_calls) if latency else (chosen.steps_per_burst, protocol.bursts)
-    bursts = _burst(worker, steps, count, until)
+    steps, count = (1, protocol.latency_calls) if latency else (per_burst, protocol.bursts)
+    bursts = worker.expect(Burst(steps, count, per_burst, chosen.quiet_seconds), Bursts, until)
+    _check_bursts(subject, bursts, chosen.quiet_seconds)
     return Sample(
         case=subject.case,
         origin=subject.origin,
@@ -54,7 +72,17 @@ def sample(worker: Process, subject: Subject, chosen: Pilot, until: float) -> Sa
         cpu_ns=bursts.cpu_ns,
         switches=bursts.switches,
         losses=warmed.losses,
+        compilations=warmed.compilations,
+        left_over=bursts.left_over,
+        sensed=bursts.sensed,
+        stages=_stages(subject, warmed, bursts),
     )
+
+
+def _stages(subject: Subject, warmed: Warmed, bursts: Bursts) -> dict[str, float]:
+    """Seconds by what the process did for this case; its start belongs to the first case it carries."""
+    build, warm = warmed.build_seconds, warmed.warm_seconds
+    return {"start": subject.start_seconds, "build": build, "warm_up": warm, "bursts": bursts.seconds}
 
 
 def _warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> Warmed:
@@ -66,13 +94,27 @@ def _warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> Wa
         feed=subject.feed,
         steps=steps,
         minimum_steps=protocol.warm_up_steps,
-        minimum_seconds=protocol.warm_up_seconds,
+        minimum_seconds=protocol.warm_up_seconds_gpu if case.device == "gpu" else protocol.warm_up_seconds,
+        cap_seconds=protocol.warm_up_cap_seconds,
         burst_seconds=protocol.burst_seconds,
     )
     warmed = worker.expect(question, Warmed, until)
+    _check_mode(case, warmed)
     if subject.proof is not None:
         _check_losses(case, warmed, subject.proof)
     return warmed
+
+
+def _check_mode(case: Case, warmed: Warmed) -> None:
+    """A mode is what was compiled, not what was asked for; where a framework cannot say, the table says so."""
+    if warmed.compilations is None or case.backend == "null":
+        return
+    if case.mode == "eager" and warmed.compilations:
+        what = f"mode eager compiled {warmed.compilations} programs, wanted none"
+        raise WorkerFailed(Failed("error", what))
+    if case.mode != "eager" and not warmed.compilations:
+        what = f"mode {case.mode} compiled nothing: the steps ran eagerly"
+        raise WorkerFailed(Failed("error", what))
 
 
 def _check_losses(case: Case, warmed: Warmed, proof: Proof) -> None:
@@ -86,11 +128,24 @@ def _check_losses(case: Case, warmed: Warmed, proof: Proof) -> None:
         raise WorkerFailed(Failed("parity_failed", what))
 
 
-def _burst(worker: Process, steps: int, count: int, until: float) -> Bursts:
-    bursts = worker.expect(Burst(steps, count), Bursts, until)
+def _check_bursts(subject: Subject, bursts: Bursts, quiet_seconds: float) -> None:
+    """`WorkerFailed` where the bursts' times would not be those of the steps."""
+
+    def error(what: str) -> WorkerFailed:
+        return WorkerFailed(Failed("error", what))
+
     if bursts.compilations:
-        what = f"{bursts.compilations} compilations inside timed bursts: the warm-up did not reach a steady state"
-        raise WorkerFailed(Failed("error", what))
+        raise error(f"{bursts.compilations} compilations inside timed bursts: the warm-up did not reach a steady state")
     if not bursts.finite:
-        raise WorkerFailed(Failed("error", "a weight is not finite after the timed steps"))
-    return bursts
+        raise error("a weight is not finite after the timed steps")
+    if bursts.sensed.suspended_seconds and bursts.sensed.suspended_seconds > SUSPENDED:
+        raise error(f"the machine slept {bursts.sensed.suspended_seconds:.3g} s during the timed bursts; measure again")
+    if bursts.left_over > quiet_seconds:
+        raise error(
+            f"not quiet after the fence: {bursts.left_over * 1e3:.3g} ms of work went on, "
+            f"allowed {quiet_seconds * 1e3:.3g}: the fence does not wait for all of it"
+        )
+    busy = statistics.median(cpu / wall for cpu, wall in zip(bursts.cpu_ns, bursts.wall_ns, strict=True))
+    threads = subject.case.threads
+    if subject.case.device == "cpu" and busy > threads + BESIDE_THE_POOL:
+        raise error(f"the timed steps used {busy:.2f} cores, {threads} threads were asked for")

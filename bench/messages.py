@@ -4,8 +4,9 @@ import msgspec
 from msgspec import Struct
 
 from bench.program import Facts, Settings
+from bench.sensors import Sensed
 
-VERSION = 1
+VERSION = 2
 
 
 class Open(Struct, frozen=True, tag=True):
@@ -17,7 +18,7 @@ class Open(Struct, frozen=True, tag=True):
 
 
 class Warm(Struct, frozen=True, tag=True):
-    """Build a case's program and warm it up: `steps` exactly, or where it is 0 until both minima are reached.
+    """Build a case's program and warm it up: `steps` exactly, or where it is 0 until it is detected that it is warm.
 
     `feed` is a file of `bench.feeds`. With `steps` 0 the worker also finds how many make a burst of `burst_seconds`.
     """
@@ -29,14 +30,29 @@ class Warm(Struct, frozen=True, tag=True):
     steps: int = 0
     minimum_steps: int = 0
     minimum_seconds: float = 0.0
+    cap_seconds: float = 0.0
     burst_seconds: float = 0.0
 
 
 class Burst(Struct, frozen=True, tag=True):
-    """Time `count` bursts of `steps` steps of the case that was warmed last."""
+    """Time `count` bursts of `steps` steps of the case that was warmed last, then see whether it falls silent.
+
+    That is seen after a burst of `quiet_steps`, which has a queue to leave behind also where one call is timed at a
+    time; it is looked at again where more than `quiet_seconds` of work go on.
+    """
 
     steps: int
     count: int
+    quiet_steps: int
+    quiet_seconds: float
+
+
+class Inspect(Struct, frozen=True, tag=True):
+    """Of the case that was warmed last: what its calls cost the host, and how silent it is after certain ends."""
+
+
+class Measure(Struct, frozen=True, tag=True):
+    """The best matrix-product rate and copy bandwidth of the open backend, in the open precision."""
 
 
 class Prove(Struct, frozen=True, tag=True):
@@ -64,17 +80,29 @@ class Opened(Struct, frozen=True, tag=True):
 
 
 class Warmed(Struct, frozen=True, tag=True):
-    """`first_calls`: seconds of calls 1, 2 and 3, each fenced. `losses`: of the first steps."""
+    """`first_calls`: seconds of calls 1, 2 and 3, each fenced. `losses`: of the first steps.
+
+    `steps`: of the warm-up after the first five calls; `settled`: it ended by itself, not by its cap. `compilations`:
+    since the program was built, None where the framework cannot say. `kinds`: dtype and place of every tensor.
+    """
 
     first_calls: tuple[float, ...]
     steps: int
+    settled: bool
+    compilations: int | None
+    kinds: dict[str, str]
     fence_seconds: float
     steps_per_burst: int
     losses: tuple[float, ...]
+    build_seconds: float
+    warm_seconds: float
 
 
 class Bursts(Struct, frozen=True, tag=True):
-    """One entry a burst; `compilations` and `finite` speak of all of them, `peak_bytes` of the case from its start."""
+    """One entry a burst; the rest speaks of all of them, `peak_bytes` of the case from its start.
+
+    `left_over`: seconds of work that went on after the fence, see `bench.quiet`. `seconds`: what the bursts took.
+    """
 
     wall_ns: tuple[int, ...]
     cpu_ns: tuple[int, ...]
@@ -82,6 +110,27 @@ class Bursts(Struct, frozen=True, tag=True):
     compilations: int
     finite: bool
     peak_bytes: int | None
+    left_over: float
+    sensed: Sensed
+    seconds: float
+
+
+class Inspected(Struct, frozen=True, tag=True):
+    """`dispatch_seconds`: until a call returns. `one_image_seconds`: of a step on one image, None where not wanted.
+
+    `quiet_seconds`: the most work that may go on after a fence.
+    """
+
+    dispatch_seconds: float
+    one_image_seconds: float | None
+    quiet_seconds: float
+
+
+class Measured(Struct, frozen=True, tag=True):
+    """One entry a burst at the best size: FLOP per second of a product, bytes per second read and written by a copy."""
+
+    flops_per_second: tuple[float, ...]
+    bytes_per_second: tuple[float, ...]
 
 
 class Proved(Struct, frozen=True, tag=True):
@@ -103,8 +152,8 @@ class Failed(Struct, frozen=True, tag=True):
     reason: str
 
 
-Question = Open | Warm | Burst | Prove | Describe | Close
-Answer = Opened | Warmed | Bursts | Proved | Described | Closed | Failed
+Question = Open | Warm | Burst | Inspect | Measure | Prove | Describe | Close
+Answer = Opened | Warmed | Bursts | Inspected | Measured | Proved | Described | Closed | Failed
 
 
 def encode(message: Question | Answer) -> bytes:

@@ -6,11 +6,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from bench.axes import Array
-from bench.layers import Dense, Dropout, Layer
+from bench.layers import Conv2D, Dense, Dropout, Flatten, Layer
 from bench.program import BackendModule, Settings
 from bench.workload import SGD, Workload
 
 TERMS = 1024
+COLUMNS = (1.0001, 1.002, 1e-20)
+DTYPES = {"fp32": "float32", "fp64": "float64"}
 
 
 class Probe(Workload, frozen=True):
@@ -30,23 +32,56 @@ def probe(columns: tuple[float, ...], inputs: int, layers: tuple[Layer, ...] = (
     return Probe("canary", "", (inputs,), len(columns), stack, SGD(rate), columns)
 
 
+def convolution(columns: tuple[float, ...]) -> Probe:
+    """`TERMS` products a column again, as one convolution with a kernel as large as its image."""
+    stack = (Conv2D(len(columns), kernel=8), Flatten())
+    return Probe("canary", "", (8, 8, TERMS // 64), len(columns), stack, SGD(0.0), columns)
+
+
 def disagreement(backend: BackendModule, settings: Settings) -> str:
     """What a canary says against the settings, or an empty string.
 
     It is also the framework's first work in the process, so that no case's first call pays for starting thread pools.
     """
-    program = backend.build(probe((1.0001, 1e-20), TERMS), _flat(settings))
+    program = backend.build(probe(COLUMNS, TERMS), _flat(settings))
     ones, tiny = np.ones((1, TERMS), np.float32), np.full((1, TERMS), 1e-20, np.float32)
-    total, wanted = float(program.logits(ones)[0, 0]), TERMS * 1.0001
-    # TF32 and bf16 round 1.0001 to 1, so that the sum is 1024 exactly; fp32 keeps it to 1e-7 a term.
-    allowed = {"fp32": 1e-2, "fp64": 1e-9}[settings.precision]
-    if not abs(total - wanted) < allowed:
-        return f"canary precision: {TERMS} x 1.0001 summed to {total!r}, wanted {wanted!r} in {settings.precision}"
-    total = float(program.logits(tiny)[0, 1])
+    if reason := _precision(program.logits(ones)[0], settings.precision, "matrix product"):
+        return reason
+    total = float(program.logits(tiny)[0, 2])
     if settings.precision == "fp32" and settings.device == "cpu" and total != 0.0:
         return f"canary denormals: products of 1e-40 summed to {total!r}, wanted 0 (denormals are to be flushed)"
-    program.train(program.put(ones, np.zeros(1, np.int32)))
+    batch = program.put(ones, np.zeros(1, np.int32))
+    program.train(batch)
     program.fence()
+    if reason := misplaced(program.kinds(batch), settings):
+        return reason
+    if settings.layout == "flat":
+        return ""
+    program = backend.build(convolution(COLUMNS), settings)
+    return _precision(program.logits(ones.reshape(1, 8, 8, -1))[0], settings.precision, "convolution")
+
+
+def _precision(totals: Array, precision: str, where: str) -> str:
+    """Whether 1024 terms of 1.0001 and of 1.002 sum to what the precision makes of them."""
+    total, coarse = float(totals[0]), float(totals[1])
+    wanted = TERMS * COLUMNS[0]
+    # TF32 and bf16 round 1.0001 to 1, so that the sum is 1024 exactly; fp32 keeps it to 1e-7 a term.
+    allowed = {"fp32": 1e-2, "fp64": 1e-9}[precision]
+    if abs(total - wanted) < allowed:
+        return ""
+    # TF32's steps above 1 are 2^-10, bf16's 2^-7: 1.002 becomes 1 + 2/1024 in the one and 1 in the other.
+    looks = {1024.0: ", as bf16 does", 1026.0: ", as TF32 does"}.get(coarse, "") if total == TERMS else ""
+    return (
+        f"canary precision: in a {where} {TERMS} x 1.0001 summed to {total!r}{looks}, wanted {wanted!r} in {precision}"
+    )
+
+
+def misplaced(kinds: dict[str, str], settings: Settings) -> str:
+    """Which tensor has another dtype or is on another device than was asked for, or an empty string."""
+    wanted = f"{DTYPES[settings.precision]} {settings.device}"
+    for path, kind in kinds.items():
+        if kind != wanted:
+            return f"canary placement: {path} is {kind}, wanted {wanted}"
     return ""
 
 

@@ -51,8 +51,11 @@ class Program(Protocol):
     def fence(self) -> None:
         """Returns when every effect of every earlier call is complete on the device."""
 
-    def compilations(self) -> int:
-        """Traces and compilations so far; must not grow inside a timed burst."""
+    def compilations(self) -> int | None:
+        """Traces or compilations since the program was built; must not grow inside a timed burst. None: not known."""
+
+    def kinds(self, batch: Any) -> dict[str, str]:
+        """Of every parameter by its path, and of the `logits` of a batch: NumPy's dtype and `cpu` or `gpu`."""
 
     def peak_bytes(self) -> int | None:
         """The device allocator's peak since the program was built, or None where the host's memory is the device's."""

@@ -1,4 +1,4 @@
-"""The lines of `results.jsonl`: Proof | Pilot | Sample | Failure. Plain data, appended whole or not at all."""
+"""The lines of `results.jsonl`: Proof, Ceiling, Pilot, Sample, Failure, Session. Appended whole or not at all."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,9 @@ import msgspec
 from msgspec import Struct
 
 from bench.errors import BenchError
+from bench.sensors import Sensed
 
-SCHEMA = 1
+SCHEMA = 2
 PILOT_ROUND = -1  # the round of a record that no round made
 
 
@@ -68,20 +69,32 @@ class Proof(Struct, frozen=True, tag=True):
 
 
 class Pilot(Struct, frozen=True, tag=True):
-    """One case alone in a fresh process, its compile cache empty: what the rounds will do, and the cold first call."""
+    """One case alone in a fresh process, its compile cache empty: what the rounds will do, and the cold first call.
+
+    `settled` is False where the warm-up's cap ended it; `one_image_seconds` see `bench.trial`, `left_over` and
+    `quiet_seconds` (the most of it that is allowed) see `bench.quiet`.
+    """
 
     case: Case
     origin: Origin
     first_calls: tuple[float, ...]
     warm_up_steps: int
+    settled: bool
+    compilations: int | None
     steps_per_burst: int
     fence_seconds: float
+    dispatch_seconds: float
+    one_image_seconds: float | None
+    quiet_seconds: float
+    left_over: float
     peak_bytes: int | None
+    sensed: Sensed
+    stages: dict[str, float]
     schema: int = SCHEMA
 
 
 class Sample(Struct, frozen=True, tag=True):
-    """One case in one process of one round: raw bursts, one entry each."""
+    """One case in one process of one round: raw bursts, one entry each. `stages`: seconds by what the process did."""
 
     case: Case
     origin: Origin
@@ -91,6 +104,40 @@ class Sample(Struct, frozen=True, tag=True):
     cpu_ns: tuple[int, ...]
     switches: tuple[int, ...]
     losses: tuple[float, ...]
+    compilations: int | None
+    left_over: float
+    sensed: Sensed
+    stages: dict[str, float]
+    schema: int = SCHEMA
+
+
+class Ceiling(Struct, frozen=True, tag=True):
+    """How fast one backend multiplies matrices and copies memory here, a rate for each burst; see `bench.ceilings`."""
+
+    backend: str
+    mode: str
+    precision: str
+    device: str
+    threads: int
+    origin: Origin
+    flops_per_second: tuple[float, ...]
+    bytes_per_second: tuple[float, ...]
+    reason: str = ""
+    schema: int = SCHEMA
+
+
+class Session(Struct, frozen=True, tag=True):
+    """One command's work on the run: how long it took, how much of it the parent used and how long it waited.
+
+    `stages`: seconds by what the processes did; see docs/measurement.md for the floor that they add up to.
+    """
+
+    started: str
+    seconds: float
+    parent_cpu_seconds: float
+    measuring_seconds: float
+    waited_seconds: float
+    stages: dict[str, float]
     schema: int = SCHEMA
 
 
@@ -105,7 +152,7 @@ class Failure(Struct, frozen=True, tag=True):
     schema: int = SCHEMA
 
 
-Record = Proof | Pilot | Sample | Failure
+Record = Proof | Ceiling | Pilot | Sample | Failure | Session
 Key = tuple[object, ...]
 
 
@@ -113,6 +160,10 @@ def key(record: Record) -> Key:
     """Records with the same key are the same measurement: the later one holds."""
     if isinstance(record, Proof):
         return record.worker
+    if isinstance(record, Ceiling):
+        return ("ceiling", record.backend, record.mode, record.precision, record.device, record.threads)
+    if isinstance(record, Session):
+        return ("session", record.started)
     return (record.case, record.origin.round)
 
 

@@ -11,7 +11,7 @@ from bench.records import PILOT_ROUND, Case, Failure, Key, Proof, Record
 from bench.run import Run
 
 # What a process is expected to take, in seconds, before any has been timed: for the time left and for --dry-run.
-EXPECTED = {"proof": 5.0, "start": 2.5, "case": 2.5}
+EXPECTED = {"proof": 5.0, "ceiling": 4.5, "start": 2.5, "case": 2.5}
 
 
 class Work(Struct, frozen=True):
@@ -23,8 +23,8 @@ class Work(Struct, frozen=True):
 
     @property
     def expected(self) -> float:
-        if self.kind == "proof":
-            return EXPECTED["proof"]
+        if self.kind in ("proof", "ceiling"):
+            return EXPECTED[self.kind]
         return EXPECTED["start"] + EXPECTED["case"] * len(self.cases)
 
 
@@ -32,9 +32,10 @@ def works(run: Run) -> list[Work]:
     """Every process of a run, in order."""
     cases = [p.case for p in run.planned if not p.status]
     proofs_ = [Work("proof", tuple(g)) for g in groups(cases) if backends.get(g[0].backend).packages]
+    ceilings = [Work("ceiling", (case,)) for case in first_of_each_backend(cases)]
     pilots = [Work("pilot", (case,)) for case in cases]
     ordered = rounds(cases, count=run.suite.rounds, seed=run.suite.seed)
-    return proofs_ + pilots + [Work("round", tuple(group), n) for n, order in ordered for group in order]
+    return proofs_ + ceilings + pilots + [Work("round", tuple(group), n) for n, order in ordered for group in order]
 
 
 def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
@@ -42,6 +43,8 @@ def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
     if work.kind == "proof":
         known = work.cases[0].worker in made
         return [] if known else [case for case in work.cases if (case, PILOT_ROUND) not in made]
+    if work.kind == "ceiling":
+        return [] if ceiling_key(work.cases[0]) in made else list(work.cases)
     open_cases = [case for case in work.cases if (case, work.round) not in made]
     proof = made.get(work.cases[0].worker)
     if isinstance(proof, Proof) and proof.broken:
@@ -52,6 +55,23 @@ def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
     broken = {case for case in open_cases if isinstance(made.get((case, PILOT_ROUND)), Failure)}
     # Once most of a case's rounds have failed no number can come of it; the others need not wait for its deadlines.
     return [case for case in open_cases if case not in broken and 2 * failures[case] <= run.suite.rounds]
+
+
+def ceiling_key(case: Case) -> Key:
+    """What one measurement of the ceilings holds for."""
+    return ("ceiling", case.backend, case.mode, case.precision, case.device, case.threads)
+
+
+def first_of_each_backend(cases: Iterable[Case]) -> list[Case]:
+    """A case for each backend, precision, device and number of threads: in its headline mode, if there is one."""
+    found: dict[tuple[object, ...], Case] = {}
+    for case in cases:
+        row = backends.get(case.backend)
+        if row.packages:
+            same = (case.backend, case.precision, case.device, case.threads)
+            if same not in found or (case.mode == row.modes[0] != found[same].mode):
+                found[same] = case
+    return list(found.values())
 
 
 def groups(cases: Iterable[Case]) -> list[list[Case]]:

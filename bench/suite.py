@@ -25,6 +25,8 @@ class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
 
     warm_up_steps: Annotated[int, Meta(ge=5, le=10_000)] = 10
     warm_up_seconds: Annotated[float, Meta(ge=0, le=600)] = 1.0
+    warm_up_seconds_gpu: Annotated[float, Meta(ge=0, le=600)] = 2.0
+    warm_up_cap_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     bursts: Annotated[int, Meta(ge=3, le=10_000)] = 20
     burst_seconds: Annotated[float, Meta(gt=0, le=60)] = 0.05
     latency_calls: Annotated[int, Meta(ge=3, le=1_000_000)] = 200

@@ -3,20 +3,24 @@
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
+from math import isfinite
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import stats
+from bench import bounds, break_even, noise, stats
+from bench.bounds import Bounds, Ceilings
+from bench.break_even import step_ns
 from bench.prices.book import Price, staleness, usd_per_million_samples
-from bench.records import PILOT_ROUND, Case, Failure, Key, Pilot, Proof, Record, Sample
+from bench.records import PILOT_ROUND, Case, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
+from bench.status import of as status_of
 from bench.suite import Planned
 
-# Worst first.
-STATUSES = ("parity_failed", "error", "crashed", "oom", "timeout", "unsteady", "unsupported", "skipped", "ok")
 FRAMEWORK_FREE = "null"
+# What a mode's compilation is held against: the first of these that was measured.
+LESS_COMPILED = {"compiled": ("eager", "graph"), "graph": ("eager",)}
 
 
 class Row(Struct, frozen=True):
@@ -36,15 +40,34 @@ class Row(Struct, frozen=True):
     relative_high: float | None = None
     first_step_cold_ms: float | None = None
     first_step_warm_ms: float | None = None
+    second_step_cold_ms: float | None = None
+    second_step_warm_ms: float | None = None
+    third_step_cold_ms: float | None = None
+    third_step_warm_ms: float | None = None
+    break_even_against: str | None = None
     break_even_steps: float | None = None
+    break_even_steps_low: float | None = None
+    break_even_steps_high: float | None = None
+    break_even_seconds: float | None = None
+    break_even_warm_steps: float | None = None
+    break_even_warm_steps_low: float | None = None
+    break_even_warm_steps_high: float | None = None
+    break_even_warm_seconds: float | None = None
     latency_p50_ms: float | None = None
     latency_p90_ms: float | None = None
     latency_p99_ms: float | None = None
     peak_memory_mib: float | None = None
     utilisation: float | None = None
+    memory_share: float | None = None
+    dispatch_share: float | None = None
     bound_by: str | None = None
     parity_fp64: float | None = None
     parity_error: float | None = None
+    others_cores: float | None = None
+    stolen_cores: float | None = None
+    disturbed: bool = False
+    usd_break_even: Decimal | None = None
+    usd_break_even_warm: Decimal | None = None
     usd_per_million_samples: Decimal | None = None
     usd_per_million_samples_share: Decimal | None = None
 
@@ -56,6 +79,7 @@ class Report(Struct, frozen=True):
     rows: tuple[Row, ...]
     price: Price | None
     price_age: str
+    ceilings: tuple[Ceilings, ...] = ()
 
 
 def report(run: Run, records: dict[Key, Record], price: Price | None) -> Report:
@@ -63,15 +87,33 @@ def report(run: Run, records: dict[Key, Record], price: Price | None) -> Report:
     for record in records.values():
         if isinstance(record, Sample):
             samples.setdefault(record.case, {})[record.origin.round] = record
-    rows = [_priced(_row(run, planned, records, samples.get(planned.case, {})), price) for planned in run.planned]
+    found = ceilings(run, records)
+    rows = [_row(run, planned, records, samples.get(planned.case, {}), found) for planned in run.planned]
+    rows = [_priced(row, price) for row in _repaid(rows, records, samples)]
     compared = _relative(rows, samples)
     age = staleness(price, date.fromisoformat(run.started[:10])) if price else ""
-    return Report(run, tuple(compared), price, age)
+    return Report(run, tuple(compared), price, age, tuple(c for c in found.values() if c))
 
 
-def _row(run: Run, planned: Planned, records: dict[Key, Record], samples: dict[int, Sample]) -> Row:
+def ceilings(run: Run, records: dict[Key, Record]) -> dict[tuple[str, str, int], Ceilings | None]:
+    """For each precision, device and number of threads of the run."""
+    kinds = {(p.case.precision, p.case.device, p.case.threads) for p in run.planned}
+    return {
+        kind: bounds.ceilings(records.values(), precision=kind[0], device=kind[1], threads=kind[2])
+        for kind in sorted(kinds)
+    }
+
+
+def _row(
+    run: Run,
+    planned: Planned,
+    records: dict[Key, Record],
+    samples: dict[int, Sample],
+    found: dict[tuple[str, str, int], Ceilings | None],
+) -> Row:
     case = planned.case
-    status, reason = _status(run, planned, records, samples)
+    seen = noise.of([samples[number] for number in sorted(samples)], run.machine.cores)
+    status, reason = status_of(run, planned, records, samples, seen.words)
     row = Row(case, status, reason, rounds=len(samples), samples=sum(len(s.wall_ns) for s in samples.values()))
     proof = records.get(case.worker)
     if isinstance(proof, Proof):
@@ -79,6 +121,7 @@ def _row(run: Run, planned: Planned, records: dict[Key, Record], samples: dict[i
     # No time beside a failed proof, and none from a case most of whose processes failed.
     if status == "parity_failed" or not samples or 2 * len(samples) < run.suite.rounds:
         return replace(row, rounds=0, samples=0)
+    row = replace(row, others_cores=seen.others_cores, stolen_cores=seen.stolen_cores, disturbed=seen.disturbed)
     ordered = [samples[number] for number in sorted(samples)]
     steps = [[ns / s.steps / 1e6 for ns in s.wall_ns] for s in ordered]
     step = stats.estimate(steps)
@@ -90,16 +133,19 @@ def _row(run: Run, planned: Planned, records: dict[Key, Record], samples: dict[i
         step_ms_high=high,
         samples_per_second=case.batch / step * 1e3,
     )
+    row = _first_calls(row, samples)
     pilot = records.get((case, PILOT_ROUND))
     if isinstance(pilot, Pilot):
+        first, second, third = (seconds * 1e3 for seconds in pilot.first_calls)
         row = replace(
             row,
-            first_step_cold_ms=pilot.first_calls[0] * 1e3,
+            first_step_cold_ms=first,
+            second_step_cold_ms=second,
+            third_step_cold_ms=third,
             peak_memory_mib=None if pilot.peak_bytes is None else pilot.peak_bytes / 2**20,
         )
-    # The first round fills the compile caches that the later ones find warm.
-    if warm := [s.first_calls[0] * 1e3 for number, s in samples.items() if number > 0]:
-        row = replace(row, first_step_warm_ms=float(np.median(warm)))
+        if case.backend != FRAMEWORK_FREE:
+            row = _bounded(row, bounds.of(case, step / 1e3, pilot, found[case.precision, case.device, case.threads]))
     if case.measure == "latency":
         calls = [call for process in steps for call in process]
         p50, p90, p99 = (stats.percentile(calls, wanted) for wanted in (50, 90, 99))
@@ -107,28 +153,70 @@ def _row(run: Run, planned: Planned, records: dict[Key, Record], samples: dict[i
     return row
 
 
-def _status(run: Run, planned: Planned, records: dict[Key, Record], samples: dict[int, Sample]) -> tuple[str, str]:
-    """The worst of what happened to a case, with the reason of that."""
-    if planned.status:
-        return planned.status, planned.reason
-    proof = records.get(planned.case.worker)
-    if isinstance(proof, Proof) and proof.broken:
-        return "parity_failed", proof.broken
-    failures = [r for r in records.values() if isinstance(r, Failure) and r.case == planned.case]
-    if failures:
-        worst = min(failures, key=lambda r: (STATUSES.index(r.status), r.origin.round))
-        where = f" (see {worst.log})" if worst.log else ""
-        if worst.origin.round == PILOT_ROUND:
-            return worst.status, worst.reason + where
-        return worst.status, f"{len(failures)} of {run.suite.rounds} rounds failed: {worst.reason}{where}"
-    drifting = sum(stats.drifting(sample.wall_ns) for sample in samples.values())
-    if 4 * drifting > len(samples):
-        what = f"{drifting} of {len(samples)} processes grew faster or slower by over 3 % while they were timed"
-        return "unsteady", what
-    if len(samples) < run.suite.rounds:
-        what = f"{len(samples)} of {run.suite.rounds} rounds are measured: the run was interrupted, --resume it"
-        return "skipped", what
-    return "ok", ""
+def _first_calls(row: Row, samples: dict[int, Sample]) -> Row:
+    """The warm ones: the first round fills the compile caches that the later ones find."""
+    warm = [s.first_calls for number, s in samples.items() if number > 0]
+    if not warm:
+        return row
+    first, second, third = (float(np.median([calls[i] for calls in warm])) * 1e3 for i in range(3))
+    return replace(row, first_step_warm_ms=first, second_step_warm_ms=second, third_step_warm_ms=third)
+
+
+def _bounded(row: Row, found: Bounds) -> Row:
+    row = replace(
+        row,
+        utilisation=found.utilisation,
+        memory_share=found.memory_share,
+        dispatch_share=found.dispatch_share,
+        bound_by=found.bound_by,
+    )
+    above = [
+        f"{share:.2f} of the measured {name}"
+        for name, share in (("arithmetic ceiling", found.utilisation), ("copy bandwidth", found.memory_share))
+        if share is not None and share > 1
+    ]
+    if not above:
+        return row
+    why = "an algorithm with fewer operations, or a cache, does it honestly"
+    said = f"faster than it should be, {' and '.join(above)}: {why}"
+    return replace(row, reason="; ".join(filter(None, (row.reason, said))))
+
+
+def _repaid(rows: list[Row], records: dict[Key, Record], samples: dict[Case, dict[int, Sample]]) -> list[Row]:
+    """Each row that compiles, held against the same work in a mode of its backend that compiles less."""
+    measured = {row.case: row for row in rows if row.step_ms is not None}
+    repaid = []
+    for row in rows:
+        bases = [replace(row.case, mode=mode) for mode in LESS_COMPILED.get(row.case.mode, ())]
+        base = next((case for case in bases if case in measured), None)
+        repaid.append(_break_even(row, base, records, samples) if base and row.case in measured else row)
+    return repaid
+
+
+def _break_even(row: Row, base: Case, records: dict[Key, Record], samples: dict[Case, dict[int, Sample]]) -> Row:
+    rounds = sorted(samples[row.case].keys() & samples[base].keys())
+    cold = [break_even.cold(case, records, samples[case], rounds) for case in (row.case, base)]
+    warm = [break_even.warm(samples[case], [number for number in rounds if number > 0]) for case in (row.case, base)]
+    row = replace(row, break_even_against=base.mode)
+    if cold[0] and cold[1]:
+        found = break_even.between(cold[0], cold[1])
+        row = replace(
+            row,
+            break_even_steps=found.steps,
+            break_even_steps_low=found.low,
+            break_even_steps_high=found.high,
+            break_even_seconds=found.seconds,
+        )
+    if warm[0] and warm[1]:
+        found = break_even.between(warm[0], warm[1])
+        row = replace(
+            row,
+            break_even_warm_steps=found.steps,
+            break_even_warm_steps_low=found.low,
+            break_even_warm_steps_high=found.high,
+            break_even_warm_seconds=found.seconds,
+        )
+    return row
 
 
 def _priced(row: Row, price: Price | None) -> Row:
@@ -138,9 +226,18 @@ def _priced(row: Row, price: Price | None) -> Row:
     share = price.usd_per_hour_share
     return replace(
         row,
+        usd_break_even=_usd(price, row.break_even_seconds),
+        usd_break_even_warm=_usd(price, row.break_even_warm_seconds),
         usd_per_million_samples=usd_per_million_samples(price.usd_per_hour, seconds),
         usd_per_million_samples_share=None if share is None else usd_per_million_samples(share, seconds),
     )
+
+
+def _usd(price: Price, seconds: float | None) -> Decimal | None:
+    """What the instance costs for so long; None where that is not known or never."""
+    if seconds is None or not isfinite(seconds):
+        return None
+    return price.usd_per_hour * Decimal(repr(seconds)) / 3600
 
 
 def rival(case: Case) -> tuple[object, ...]:
@@ -170,18 +267,6 @@ def _against(row: Row, base: Row | None, samples: dict[Case, dict[int, Sample]])
     both = sorted(ours.keys() & theirs.keys())
     if not both:
         return row
-    ratio, interval = stats.ratio([_median(ours[n]) for n in both], [_median(theirs[n]) for n in both])
+    ratio, interval = stats.ratio([step_ns(ours[n]) for n in both], [step_ns(theirs[n]) for n in both])
     low, high = interval or (None, None)
     return replace(row, relative=ratio, relative_low=low, relative_high=high)
-
-
-def _median(sample: Sample) -> float:
-    return float(np.median(sample.wall_ns)) / sample.steps
-
-
-def exit_code(rows: Iterable[Row]) -> int:
-    """1 for a failed proof, 3 for another failed row, else 0."""
-    found = {row.status for row in rows}
-    if "parity_failed" in found:
-        return 1
-    return 3 if found & {"error", "crashed", "oom", "timeout"} else 0

@@ -8,27 +8,24 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from itertools import cycle
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-import psutil
 from msgspec.structs import replace
 
-from bench import backends, clock, evidence, feeds, messages, probes, workloads
+from bench import backends, ceilings, evidence, feeds, messages, probes, workloads
 from bench.errors import BenchError, Unsupported
 from bench.messages import (
     Answer,
     Burst,
-    Bursts,
     Close,
     Closed,
     Describe,
     Described,
     Failed,
+    Inspect,
+    Measure,
     Open,
     Opened,
     Prove,
@@ -37,10 +34,10 @@ from bench.messages import (
     Warm,
     Warmed,
 )
-from bench.program import BackendModule, Program, Settings
+from bench.program import BackendModule, Settings
+from bench.trial import FIRST_STEPS, Trial
 from bench.workload import Workload
 
-FIRST_STEPS = 5
 OUT_OF_MEMORY = ("out of memory", "resource_exhausted", "resourceexhausted", "can't allocate memory", "std::bad_alloc")
 
 
@@ -51,10 +48,7 @@ class Worker:
     settings: Settings
 
     def __init__(self) -> None:
-        self.program: Program | None = None
-        self.feed: Iterator[Any] = iter(())
-        self.phase = "train"
-        self.resident = 0
+        self.trial: Trial | None = None
 
     def answer(self, question: Question) -> Answer:
         match question:
@@ -63,7 +57,11 @@ class Worker:
             case Warm():
                 return self.warm(question)
             case Burst():
-                return self.burst(question)
+                return self._warmed().burst(question)
+            case Inspect():
+                return self._warmed().inspect()
+            case Measure():
+                return ceilings.measure(self.backend, self.settings)
             case Prove():
                 return self.prove(question)
             case Describe(workload):
@@ -94,58 +92,14 @@ class Worker:
     def warm(self, question: Warm) -> Warmed:
         workload = workloads.get(question.workload)
         data = feeds.read(Path(question.feed), workload)
-        self.program = None  # the last case's memory goes before this one's baseline is taken
-        self.resident = reset_resident_peak()
-        program = self.program = self.backend.build(workload, self._settings(workload))
-        self.phase = question.phase
-        self.feed = cycle([program.put(x, y) for x, y in data])
-        step = program.train if question.phase == "train" else program.infer
-        calls = [clock.seconds(step, self.feed, program.fence) for _ in range(3)]
-        for _ in range(FIRST_STEPS - 3):
-            step(next(self.feed))
-        program.fence()
-        losses = tuple(map(float, program.losses())) if question.phase == "train" else self._infer_losses(program, data)
-        steps, started = FIRST_STEPS, perf_counter()
-        wanted = question.steps or question.minimum_steps
-        while steps < wanted or (not question.steps and perf_counter() - started < question.minimum_seconds):
-            step(next(self.feed))
-            steps += 1
-            if steps % 16 == 0:  # an asynchronous queue must not run ahead of the warm-up's clock
-                program.fence()
-        fence = clock.fence_seconds(program.fence)
-        per_burst = 0 if question.steps else self._steps_per_burst(step, program, question.burst_seconds, fence)
-        return Warmed(tuple(calls), steps, fence, per_burst, losses)
+        self.trial = None  # the last case's memory goes before this one's baseline is taken
+        self.trial = Trial(self.backend, workload, self._settings(workload), question.phase, data)
+        return self.trial.warm(question)
 
-    def _infer_losses(self, program: Program, data: feeds.Data) -> tuple[float, ...]:
-        if not program.weights():
-            return ()
-        return tuple(map(float, evidence.first_losses(program, "infer", data[:FIRST_STEPS])))
-
-    def _steps_per_burst(self, step: clock.Step, program: Program, seconds: float, fence: float) -> int:
-        """As many steps as last `seconds` and 200 fences, found by doubling, so that no single call decides."""
-        wanted, steps = max(seconds, 200 * fence), 1
-        while True:
-            taken = clock.burst(step, self.feed, program.fence, steps=steps).wall_ns / 1e9
-            if taken >= wanted:
-                return steps
-            steps = max(steps + 1, min(steps * 10, int(steps * wanted / taken * 1.1) + 1))
-
-    def burst(self, question: Burst) -> Bursts:
-        program = self.program
-        if program is None:
-            raise BenchError("a burst was asked for before any case was warmed")
-        compiled = program.compilations()
-        step = program.train if self.phase == "train" else program.infer
-        timings = clock.bursts(step, self.feed, program.fence, steps=question.steps, count=question.count)
-        peak = program.peak_bytes()
-        return Bursts(
-            wall_ns=tuple(t.wall_ns for t in timings),
-            cpu_ns=tuple(t.cpu_ns for t in timings),
-            switches=tuple(t.switches for t in timings),
-            compilations=program.compilations() - compiled,
-            finite=all(bool(np.isfinite(array).all()) for array in program.weights().values()),
-            peak_bytes=resident_peak(self.resident) if peak is None else peak,
-        )
+    def _warmed(self) -> Trial:
+        if self.trial is None:
+            raise BenchError("wanted a warmed case, found none: Warm comes first")
+        return self.trial
 
     def prove(self, question: Prove) -> Proved:
         workload = workloads.get(question.workload)
@@ -192,25 +146,6 @@ def show_one_gpu(settings: Settings) -> None:
         os.environ["CUDA_CACHE_PATH"] = os.path.join(settings.cache, "cuda")
 
 
-def reset_resident_peak() -> int:
-    """Sets the kernel's peak of the resident set back to the present, and returns that, in bytes."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return 0  # no such file (not Linux) or not allowed: the peak stays unknown
-    return int(psutil.Process().memory_info().rss)
-
-
-def resident_peak(baseline: int) -> int | None:
-    """Bytes by which the resident set rose above `baseline` at its highest; None where the kernel cannot say."""
-    if not baseline:
-        return None
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return max(0, int(line.split()[1]) * 1024 - baseline)
-    return None
-
-
 def failure(error: BaseException) -> Failed:
     """An exception as a status and one line; the traceback goes to the log."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
@@ -219,6 +154,8 @@ def failure(error: BaseException) -> Failed:
     reason = f"{type(error).__name__}: {text}"[:300]
     if isinstance(error, Unsupported):
         return Failed("unsupported", str(error))
+    if isinstance(error, BenchError):
+        return Failed("error", str(error))
     # Dynamo and Inductor wrap what happened inside them.
     if isinstance(error, MemoryError) or any(
         word in f"{type(error).__name__} {error}".lower() for word in OUT_OF_MEMORY

@@ -9,10 +9,15 @@ COLUMNS = (
     *("input", "steps_per_call", "recipe", "threads"),
     *("status", "reason", "rounds", "samples"),
     *("step_ms", "step_ms_low", "step_ms_high", "samples_per_second", "relative", "relative_low", "relative_high"),
-    *("first_step_cold_ms", "first_step_warm_ms", "break_even_steps"),
+    *("first_step_cold_ms", "first_step_warm_ms"),
+    *("second_step_cold_ms", "second_step_warm_ms", "third_step_cold_ms", "third_step_warm_ms"),
+    *("break_even_against", "break_even_steps", "break_even_steps_low", "break_even_steps_high", "break_even_seconds"),
+    *("break_even_warm_steps", "break_even_warm_steps_low", "break_even_warm_steps_high", "break_even_warm_seconds"),
     *("latency_p50_ms", "latency_p90_ms", "latency_p99_ms"),
-    *("peak_memory_mib", "utilisation", "bound_by", "parity_fp64", "parity_error"),
+    *("peak_memory_mib", "utilisation", "memory_share", "dispatch_share", "bound_by", "parity_fp64", "parity_error"),
+    *("others_cores", "stolen_cores"),
     *("instance", "price_model", "price_as_of", "usd_per_hour", "usd_per_hour_share"),
+    *("usd_break_even", "usd_break_even_warm"),
     *("usd_per_million_samples", "usd_per_million_samples_share"),
 )
 Value = str | int | float | Decimal | None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from html import escape
+from math import isfinite
 
 from tabulate import tabulate
 
@@ -14,6 +15,7 @@ Format = Callable[[Row], str]
 
 def render(report: Report) -> str:
     parts = [f"# Stepwatch: {report.run.suite.name}", machine_line(report), *money_lines(report)]
+    parts += [*ceiling_lines(report), *noise_lines(report)]
     if report.run.suite.protocol.shortened():
         parts.append("**Shortened protocol: numbers to look at, not to quote.**")
     groups: dict[tuple[str, str, str], list[Row]] = {}
@@ -64,6 +66,28 @@ def money_lines(report: Report) -> list[str]:
     return [plain(text) + " On one machine the price cancels: between rows here the cost ratio is the time ratio."]
 
 
+def ceiling_lines(report: Report) -> list[str]:
+    """What the machine was seen to reach at best, which `bound by` is a share of; the bursts' least and most."""
+    return [
+        f"Ceilings: {rate(c.flops_per_second, c.flops_spread)} GFLOP/s of matrix products ({c.flops_by}), "
+        f"{rate(c.bytes_per_second, c.bytes_spread)} GB/s of copying ({c.bytes_by})."
+        for c in report.ceilings
+    ]
+
+
+def rate(middle: float, spread: tuple[float, float]) -> str:
+    low, high = spread
+    return f"{digits(middle / 1e9)} ({digits(low / 1e9)}-{digits(high / 1e9)})"
+
+
+def noise_lines(report: Report) -> list[str]:
+    """Where nobody could look: that other processes are not in the table does not mean that there were none."""
+    measured = [row for row in report.rows if row.step_ms is not None]
+    if measured and all(row.others_cores is None for row in measured):
+        return ["This system does not tell what other processes do: whether the machine was quiet is not known."]
+    return []
+
+
 def section(report: Report, rows: list[Row]) -> list[str]:
     case = rows[0].case
     title = f"## {case.workload}, {case.phase}" + (", latency" if case.measure == "latency" else "")
@@ -76,7 +100,33 @@ def section(report: Report, rows: list[Row]) -> list[str]:
     remarks = [
         f"- {_name(row, rows)}: **{row.status}**, {plain(row.reason)}" for row in (*measured, *rest) if row.reason
     ]
+    remarks += [f"- {_name(row, rows)}: {repaid(row)}" for row in measured if row.break_even_steps is not None]
     return [title, caption(rows), table, *(["\n".join(remarks)] if remarks else [])]
+
+
+def repaid(row: Row) -> str:
+    """After how many steps the compilation has been worth it, with an empty and with a filled compile cache."""
+    cold = after(row.break_even_steps, row.break_even_steps_low, row.break_even_steps_high, row.break_even_seconds)
+    warm = after(
+        row.break_even_warm_steps,
+        row.break_even_warm_steps_low,
+        row.break_even_warm_steps_high,
+        row.break_even_warm_seconds,
+    )
+    dollars = "" if row.usd_break_even is None else f", {money(row.usd_break_even, '')} USD"
+    text = f"repays its compilation against {row.break_even_against} {cold}{dollars}"
+    return text + ("" if row.break_even_warm_steps is None else f"; with a filled cache {warm}") + "."
+
+
+def after(steps: float | None, low: float | None, high: float | None, seconds: float | None) -> str:
+    if steps is None or not isfinite(steps):
+        return "never"
+    between = "" if low is None or high is None else f" (95 %: {count(low)}-{count(high)})"
+    return f"after {count(steps)} steps{between}" + ("" if seconds is None else f", {digits(seconds)} s")
+
+
+def count(steps: float) -> str:
+    return f"{steps:,.0f}" if isfinite(steps) else "never"
 
 
 def caption(rows: list[Row]) -> str:
@@ -111,6 +161,10 @@ def _winners(rows: list[Row]) -> Iterable[str]:
         rivals = [r for r in rows if r.relative is not None and r is not base and _same(r, base)]
         at = f" at batch {base.case.batch}" if len({r.case.batch for r in rows}) > 1 else ""
         if not rivals:
+            continue
+        if noisy := [_name(r, rows) for r in (base, *rivals) if r.disturbed]:
+            beside = ", ".join(noisy)
+            yield f"No row is called fastest{at}: {beside} had a busy neighbour, which slows some more than others."
             continue
         close = [r for r in rivals if r.relative_low is None or r.relative_low <= 1]
         if not close:
@@ -158,6 +212,7 @@ def _columns(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
         ("relative (95 %)", _relative),
         ("first ms cold / warm", lambda r: f"{digits(r.first_step_cold_ms)} / {digits(r.first_step_warm_ms)}"),
         ("MiB", lambda r: digits(r.peak_memory_mib)),
+        ("bound by", bound),
         ("parity fp64 / timed", lambda r: f"{error(r.parity_fp64)} / {error(r.parity_error)}"),
     ]
     if report.price:
@@ -173,6 +228,13 @@ def _relative(row: Row) -> str:
         return "-"
     between = "" if row.relative_low is None else f" ({row.relative_low:.2f}-{row.relative_high:.2f})"
     return f"{row.relative:.2f}{between}"
+
+
+def bound(row: Row) -> str:
+    """The largest of the three shares of the step's time."""
+    share = {"dispatch": row.dispatch_share, "arithmetic": row.utilisation, "memory": row.memory_share}
+    found = share.get(row.bound_by or "")
+    return "-" if found is None else f"{row.bound_by} {found:.0%}"
 
 
 def digits(value: float | None) -> str:

@@ -3,7 +3,7 @@
 It is what bench's JAX adapter is held against: see compare.py. Knows nothing of bench.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 import optax
 from jax import lax
 
-Loop = tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]
+Step = Callable[[Any], Any]
+Loop = tuple[Step, Step, Iterator[Any], Callable[[], None]]
 
 
 def weights(*shapes: tuple[int, ...]) -> list[Any]:
@@ -36,8 +37,13 @@ def cnn(parameters: Any, x: Any) -> Any:
     return mlp(parameters[2:], x.reshape(len(x), -1))
 
 
-def make(model: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
-    """`step` and `infer` take the next batch of `x` (n, 784) or (n, 28, 28, 1), float32, and `y` (n,), int32."""
+def make(model: str, mode: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
+    """A training step, an inference step, the batches that both take, without end, and a fence.
+
+    `x` is float32 (n, 784) or (n, 28, 28, 1), `y` int32 (n,); each batch is `batch` rows of both.
+    """
+    if mode != "compiled":
+        raise ValueError(f"no mode '{mode}' in JAX; there is compiled, by jit")
     dense = {"mlp": (784, 128), "cnn": (3136, 128)}[model]
     parameters = weights(*([(3, 3, 1, 32), (3, 3, 32, 64)] if model == "cnn" else []), dense, (128, 10))
     net = {"mlp": mlp, "cnn": cnn}[model]
@@ -45,13 +51,13 @@ def make(model: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
     state = (parameters, optimiser.init(parameters))
     pending: list[Any] = []
     starts = range(0, len(x), batch)
-    batches = cycle([(jax.device_put(x[i : i + batch]), jax.device_put(y[i : i + batch])) for i in starts])
+    feed = cycle([(jax.device_put(x[i : i + batch]), jax.device_put(y[i : i + batch])) for i in starts])
 
     def loss(parameters: Any, images: Any, labels: Any) -> Any:
         return optax.softmax_cross_entropy_with_integer_labels(net(parameters, images), labels).mean()
 
     @partial(jax.jit, donate_argnums=0)
-    def train(state: Any, images: Any, labels: Any) -> Any:
+    def update(state: Any, images: Any, labels: Any) -> Any:
         parameters, moments = state
         value, gradients = jax.value_and_grad(loss)(parameters, images, labels)
         updates, moments = optimiser.update(gradients, moments, parameters)
@@ -59,17 +65,17 @@ def make(model: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
 
     forward = jax.jit(net)
 
-    def step() -> Any:
+    def train(batch: Any) -> Any:
         nonlocal state
-        state, value = train(state, *next(batches))
+        state, value = update(state, *batch)
         return value
 
-    def infer() -> Any:
-        pending.append(forward(state[0], next(batches)[0]))
+    def infer(batch: Any) -> Any:
+        pending.append(forward(state[0], batch[0]))
         return pending[-1]
 
     def fence() -> None:
         jax.block_until_ready((state, pending))
         pending.clear()
 
-    return step, infer, fence
+    return train, infer, feed, fence

@@ -1,16 +1,18 @@
-"""The MLP and the CNN as a careful TensorFlow user writes them without Keras, under tf.function.
+"""The MLP and the CNN as a careful TensorFlow user writes them without Keras.
 
-It is what bench's TensorFlow adapter is held against: see compare.py. Knows nothing of bench.
+`graph` is by tf.function, `compiled` by XLA, `eager` by neither. It is what bench's TensorFlow adapter is held against:
+see compare.py. Knows nothing of bench.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-Loop = tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]
+Step = Callable[[Any], Any]
+Loop = tuple[Step, Step, Iterator[Any], Callable[[], None]]
 
 
 def weights(*shapes: tuple[int, ...]) -> list[Any]:
@@ -49,16 +51,33 @@ class CNN(tf.Module):
         return tf.nn.relu(x @ k1 + b1) @ k2 + b2
 
 
-def make(model: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
-    """`step` and `infer` take the next batch of `x` (n, 784) or (n, 28, 28, 1), float32, and `y` (n,), int32."""
+def way(mode: str) -> Callable[[Any], Any]:
+    """What that mode does to a function of tensors."""
+    match mode:
+        case "eager":
+            return lambda function: function
+        case "graph":
+            return tf.function
+        case "compiled":
+            return tf.function(jit_compile=True)
+        case _:
+            raise ValueError(f"no mode '{mode}' in TensorFlow; there are graph, eager and compiled")
+
+
+def make(model: str, mode: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
+    """A training step, an inference step, the batches that both take, without end, and a fence.
+
+    `x` is float32 (n, 784) or (n, 28, 28, 1), `y` int32 (n,); each batch is `batch` rows of both.
+    """
+    traced = way(mode)
     tf.random.set_seed(0)
     net: Any = {"mlp": MLP, "cnn": CNN}[model]()
     velocities = [tf.Variable(tf.zeros_like(p)) for p in net.parameters] if net.momentum else []
     starts = range(0, len(x), batch)
-    batches = cycle([(tf.constant(x[i : i + batch]), tf.constant(y[i : i + batch])) for i in starts])
+    feed = cycle([(tf.constant(x[i : i + batch]), tf.constant(y[i : i + batch])) for i in starts])
 
-    @tf.function
-    def train(images: Any, labels: Any) -> Any:
+    @traced
+    def update(images: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, net(images))
             loss = tf.reduce_mean(losses)
@@ -69,5 +88,5 @@ def make(model: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
             parameter.assign_sub(0.01 * gradient)
         return loss
 
-    forward = tf.function(net)
-    return lambda: train(*next(batches)), lambda: forward(next(batches)[0]), tf.test.experimental.sync_devices
+    forward = traced(net)
+    return lambda batch: update(*batch), lambda batch: forward(batch[0]), feed, tf.test.experimental.sync_devices

@@ -2,12 +2,36 @@
 
 import ast
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import each_framework, python
+from conftest import FRAMEWORKS, each_framework, python
+from every import rows, table, there
+
+from bench import backends
 
 FOLDER = Path(__file__).parent
+WANTED = {"commit": "abc1234", "sources": "0123456789ab", "cpu": "Abacus 3", "cores": 4}
+
+
+def each_mode() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        ("backend", "mode"),
+        [
+            pytest.param(name, mode, marks=pytest.mark.needs(name))
+            for name in FRAMEWORKS
+            for mode in backends.get(name).modes
+        ],
+    )
+
+
+def result(bench_us: float, idiom_us: float, interval: list[float] | None, **others: Any) -> dict[str, Any]:
+    """A comparison of inference with made-up numbers."""
+    timed = {"steps": 7, "bench_us": bench_us, "idiom_us": idiom_us, "ratio": bench_us / idiom_us, "interval": interval}
+    named = {"framework": "torch", "model": "mlp", "mode": "eager", "versions": backends.get("torch").versions()}
+    return WANTED | named | {"batch": 64, "threads": 4, "bursts": 60, "infer": timed} | others
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*_loop.py")), ids=lambda path: path.stem)
@@ -19,13 +43,73 @@ def test_the_loops_import_nothing_of_bench(path: Path) -> None:
 
 
 @each_framework()
-def test_the_comparison_runs(backend: str, tmp_path: Path) -> None:
+def test_a_loop_refuses_a_mode_that_it_lacks(backend: str) -> None:
+    done = python("-c", f"import {backend}_loop as l; l.make('mlp', 'woven', 2, None, None)", PYTHONPATH=str(FOLDER))
+    assert "ValueError: no mode 'woven' in" in done.stderr
+
+
+@each_mode()
+def test_the_comparison_runs(backend: str, mode: str, tmp_path: Path) -> None:
+    if (backend, mode) == ("torch", "compiled") and shutil.which("g++") is None:
+        pytest.skip("torch.compile wants a C++ compiler")
     quick = ("--bursts", 6, "--milliseconds", 0.1, "--batch", 2, "--threads", 1)
-    done = python(FOLDER / "compare.py", backend, "cnn", *quick, folder=tmp_path)
+    done = python(FOLDER / "compare.py", backend, "cnn", "--mode", mode, *quick, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
+    assert found["mode"] == mode
     assert all(1 < loss < 10 for loss in found["idiom_losses"])  # ln 10 is what guessing costs, and labels are noise
     for phase in ("train", "infer"):
         low, high = found[phase]["interval"]
         assert 0 < low <= found[phase]["ratio"] <= high
         assert found[phase]["bench_us"] > 0 < found[phase]["idiom_us"]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_comparison_refuses_a_mode_that_the_backend_lacks(framework: str) -> None:
+    done = python(FOLDER / "compare.py", framework, "mlp", "--mode", "woven")
+    assert done.returncode == 2
+    assert f"{framework} has no mode woven" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("idiom_us", "interval", "bound", "verdict"),
+    [
+        (4999, [0.90, 1.049], "1.05", "holds"),
+        (5000, [0.90, 1.049], "1.02", "not settled"),
+        (5000, [0.90, 1.019], "1.02", "holds"),
+        (5000, [1.021, 1.04], "1.02", "broken"),
+        (4999, [1.021, 1.04], "1.05", "holds"),
+        (100, [1.051, 1.30], "1.05", "broken"),
+        (100, [1.05, 1.30], "1.05", "not settled"),  # an end on the bound settles nothing
+        (100, [0.90, 1.05], "1.05", "not settled"),
+        (100, None, "1.05", "not settled"),  # fewer than six pairs have no interval
+    ],
+)
+def test_the_verdict_is_the_intervals(idiom_us: float, interval: list[float], bound: str, verdict: str) -> None:
+    (row,) = rows([result(idiom_us, idiom_us, interval)])
+    assert row[-2:] == [bound, verdict]
+
+
+def test_a_row_is_one_phase_of_one_comparison() -> None:
+    both = result(2040, 2000, [0.99, 1.04], train={"bench_us": 6060, "idiom_us": 6000, "ratio": 1.01, "interval": None})
+    names = ["torch", "eager", "mlp"]
+    assert rows([both]) == [
+        [*names, "train", "6.060", "6.000", "1.010", "none", "1.02", "not settled"],
+        [*names, "infer", "2.040", "2.000", "1.020", "0.990-1.040", "1.05", "holds"],
+    ]
+
+
+def test_the_tables_head_says_where_and_of_what() -> None:
+    first = result(1, 1, None, versions={"torch": "9.9"})
+    text = table([first, result(1, 1, None, framework="jax", mode="compiled", versions={"jax": "8.8"}, bursts=90)])
+    assert "Abacus 3, cores 4; commit abc1234; torch 9.9, jax 8.8" in text
+    assert "60 or 90 pairs" in text
+    assert len([line for line in text.splitlines() if line.startswith("| ")]) == 1 + 2
+
+
+def test_only_what_was_measured_here_of_this_code_counts_as_there() -> None:
+    first, again = result(1, 1, None), result(2, 1, None)
+    others = [{"commit": "fed4321"}, {"sources": ""}, {"cpu": "Abacus 2"}, {"versions": {"torch": "0"}}, {"bursts": 59}]
+    assert there([first, again, *(result(3, 1, None, **one) for one in others)], WANTED, 60) == {
+        ("torch", "eager", "mlp"): again
+    }

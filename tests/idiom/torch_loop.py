@@ -1,9 +1,9 @@
-"""The MLP and the CNN as a careful PyTorch user writes them today, in eager mode. Knows nothing of bench.
+"""The MLP and the CNN as a careful PyTorch user writes them today, `eager` and `compiled` by torch.compile.
 
-It is what bench's torch adapter is held against: see compare.py.
+It is what bench's torch adapter is held against: see compare.py. Knows nothing of bench.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-Loop = tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]
+Step = Callable[[Any], Any]
+Loop = tuple[Step, Step, Iterator[Any], Callable[[], None]]
 
 
 def mlp() -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -36,29 +37,40 @@ def cnn() -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
 
-def make(model: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
-    """`step` and `infer` take the next batch of `x` (n, 784) or (n, 28, 28, 1), float32, and `y` (n,), int32."""
+def make(model: str, mode: str, batch: int, x: np.ndarray, y: np.ndarray) -> Loop:
+    """A training step, an inference step, the batches that both take, without end, and a fence.
+
+    `x` is float32 (n, 784) or (n, 28, 28, 1), `y` int32 (n,); each batch is `batch` rows of both.
+    """
+    if mode not in ("eager", "compiled"):
+        raise ValueError(f"no mode '{mode}' in PyTorch; there are eager and compiled")
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
     net, optimiser = {"mlp": mlp, "cnn": cnn}[model]()
     images = torch.tensor(x if model == "mlp" else x.transpose(0, 3, 1, 2).copy())
     labels = torch.tensor(y, dtype=torch.int64)
-    batches = cycle(list(zip(images.split(batch), labels.split(batch), strict=True)))
+    feed = cycle(list(zip(images.split(batch), labels.split(batch), strict=True)))
 
-    def step() -> torch.Tensor:
-        images, labels = next(batches)
+    def loss_of(images: Any, labels: Any) -> Any:
+        return functional.cross_entropy(net(images), labels)
+
+    forward: Any = net
+    if mode == "compiled":
+        # The backward pass is compiled with the loss; the optimiser stays outside, as in PyTorch's own tutorials.
+        loss_of, forward = torch.compile(loss_of, fullgraph=True), torch.compile(net, fullgraph=True)
+
+    def train(batch: Any) -> Any:
         optimiser.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(net(images), labels)
+        loss = loss_of(*batch)
         loss.backward()
         optimiser.step()
         return loss.detach()
 
     @torch.inference_mode()
-    def infer() -> torch.Tensor:
-        logits: torch.Tensor = net(next(batches)[0])
-        return logits
+    def infer(batch: Any) -> Any:
+        return forward(batch[0])
 
     def fence() -> None:
         """On a CPU every call returns when its work is done."""
 
-    return step, infer, fence
+    return train, infer, feed, fence

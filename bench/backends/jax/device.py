@@ -16,9 +16,24 @@ def before_import(settings: Settings) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu" if settings.device == "cpu" else "cuda,cpu"
 
 
+_compiled = 0  # by XLA, in this process
+
+
+def compilations() -> int:
+    """How many programs XLA has been handed in this process, those found in its cache on disk included."""
+    return _compiled
+
+
+def _count(event: str, duration_secs: float, **_: str | int) -> None:
+    global _compiled
+    if event == "/jax/core/compile/backend_compile_duration":
+        _compiled += 1
+
+
 def after_import(settings: Settings) -> Facts:
     import jax
 
+    jax.monitoring.register_event_duration_secs_listener(_count)
     jax.config.update("jax_default_matmul_precision", "highest")  # no TF32 and no bf16 in fp32 products
     if settings.cache:
         jax.config.update("jax_compilation_cache_dir", os.path.join(settings.cache, "jax"))

@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 
 from bench.axes import Array
+from bench.backends.jax import device
 from bench.backends.jax.layers import modules
 from bench.backends.jax.optimiser import optimiser
 from bench.program import Settings
@@ -41,9 +42,9 @@ class JaxProgram:
         state = (parameters, self.optimiser.init(parameters), np.zeros((), np.uint32))
         self.parameters, self.moments, self.count = jax.device_put(state, self.device)
         self.key = jax.random.key(settings.seed)
-        self._traced = 0
         self._losses: deque[Any] = deque(maxlen=32)
         self._pending: list[Any] = []
+        self._compiled = device.compilations()
         self._train = jax.jit(self._step, donate_argnums=(0, 1, 2))
         self._infer = jax.jit(self._logits)
 
@@ -58,13 +59,11 @@ class JaxProgram:
         return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
     def _step(self, parameters: Any, moments: Any, count: Any, x: Any, y: Any) -> Any:
-        self._traced += 1  # this body runs once a trace, and never when the compiled step runs
         loss, gradients = jax.value_and_grad(self._loss)(parameters, count, x, y)
         updates, moments = self.optimiser.update(gradients, moments, parameters)
         return optax.apply_updates(parameters, updates), moments, count + jnp.uint32(1), loss
 
     def _logits(self, parameters: Any, x: Any) -> Any:
-        self._traced += 1
         model = self._model(parameters)
         model.eval()
         return model(x)
@@ -90,7 +89,11 @@ class JaxProgram:
         self._pending.clear()
 
     def compilations(self) -> int:
-        return self._traced
+        return device.compilations() - self._compiled
+
+    def kinds(self, batch: Batch) -> dict[str, str]:
+        arrays = {**self.parameters, "logits": self.infer(batch)}
+        return {path: f"{array.dtype.name} {_platform(array)}" for path, array in arrays.items()}
 
     def peak_bytes(self) -> int | None:
         if self.settings.device == "cpu":
@@ -116,3 +119,8 @@ class JaxProgram:
         values = np.array([float(loss) for loss in self._losses], np.float64)
         self._losses.clear()
         return values
+
+
+def _platform(array: Any) -> str:
+    """Where the array is: `cpu`, `gpu`, or both where it is in both."""
+    return "+".join(sorted({device.platform for device in array.devices()}))

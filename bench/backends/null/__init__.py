@@ -42,6 +42,9 @@ class NullProgram:
     def compilations(self) -> int:
         return 0
 
+    def kinds(self, batch: Any) -> dict[str, str]:
+        return {}
+
     def peak_bytes(self) -> int | None:
         return None
 

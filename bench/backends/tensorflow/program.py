@@ -32,12 +32,14 @@ class TensorFlowProgram:
             self.variables = [variable for variable, _ in self.model.variables_by_path.values()]
             self.update = optimiser(workload.optimiser, self.variables)
         self._losses: deque[Any] = deque(maxlen=32)
-        self._traced = 0
+        self._functions: tuple[Any, ...] = ()
         self._train: Any = self._step
         self._infer: Any = self._logits
         if settings.mode != "eager":
             options = {"jit_compile": settings.mode == "compiled", "autograph": False}
-            self._train, self._infer = (_Concrete(tf.function(f, **options)) for f in (self._step, self._logits))
+            functions = tuple(tf.function(f, **options) for f in (self._step, self._logits))
+            self._functions = functions
+            self._train, self._infer = map(_Concrete, functions)
         if settings.device == "gpu":
             tf.config.experimental.reset_memory_stats("GPU:0")
 
@@ -51,20 +53,14 @@ class TensorFlowProgram:
         return loss, tape.gradient(loss, self.variables)
 
     def _step(self, x: Any, y: Any) -> Any:
-        self._count_trace()
         with tf.device(self.device):
             loss, gradients = self._gradients(x, y)
             self.update(gradients)
         return loss
 
     def _logits(self, x: Any) -> Any:
-        self._count_trace()
         with tf.device(self.device):
             return self.model(x, training=False)
-
-    def _count_trace(self) -> None:
-        if not tf.executing_eagerly():  # this body runs once a trace, and never when the graph runs
-            self._traced += 1
 
     def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
         if self.settings.layout == "nchw":
@@ -82,7 +78,11 @@ class TensorFlowProgram:
         tf.test.experimental.sync_devices()
 
     def compilations(self) -> int:
-        return self._traced
+        return sum(function.experimental_get_tracing_count() for function in self._functions)
+
+    def kinds(self, batch: Batch) -> dict[str, str]:
+        tensors = {path: variable for path, (variable, _) in self.model.variables_by_path.items()}
+        return {path: _kind(tensor) for path, tensor in (*tensors.items(), ("logits", self.infer(batch)))}
 
     def peak_bytes(self) -> int | None:
         if self.settings.device == "cpu":
@@ -121,6 +121,10 @@ class TensorFlowProgram:
         values = np.array([float(loss) for loss in self._losses], np.float64)
         self._losses.clear()
         return values
+
+
+def _kind(tensor: Any) -> str:
+    return f"{tensor.dtype.name} {tf.DeviceSpec.from_string(tensor.device).device_type.lower()}"
 
 
 class _Concrete:

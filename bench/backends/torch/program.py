@@ -36,7 +36,9 @@ class TorchProgram:
         self.model: nn.Sequential = model
         self._load(workload.weights(settings.seed))
         # Fused wins on a GPU; on a CPU torch's plain loop over the parameters costs the least for so few of them.
-        self.optimiser = optimiser(workload.optimiser, model.parameters(), fused=settings.device == "gpu")
+        # torch refuses to optimise nothing; a model without parameters, a ceiling's say, is only run forward.
+        parameters = list(model.parameters()) or [nn.Parameter(torch.empty(0))]
+        self.optimiser = optimiser(workload.optimiser, parameters, fused=settings.device == "gpu")
         self._losses: deque[Tensor] = deque(maxlen=32)
         self._loss, self._forward = self._functions()
         if settings.device == "gpu":
@@ -55,8 +57,9 @@ class TorchProgram:
         # Programs share their code objects, and Dynamo gives up after eight versions of one: each starts afresh.
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
-        options = {"fullgraph": True, "dynamic": False}
-        return torch.compile(loss, **options), torch.compile(self.model, **options)  # type: ignore[call-overload]
+        # Shapes are fixed here. Said by `dynamic=False` it would cost a hook around every call, 10 us in torch 2.13.
+        torch._dynamo.config.automatic_dynamic_shapes = False
+        return torch.compile(loss, fullgraph=True), torch.compile(self.model, fullgraph=True)
 
     def _load(self, weights: dict[str, Array]) -> None:
         parameters = dict(self.model.named_parameters())
@@ -102,6 +105,10 @@ class TorchProgram:
 
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
+    def kinds(self, batch: Batch) -> dict[str, str]:
+        tensors = {path: self.model.get_parameter(name) for path, (name, _) in self.names.items()}
+        return {path: _kind(tensor) for path, tensor in (*tensors.items(), ("logits", self.infer(batch)))}
+
     def peak_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
 
@@ -137,6 +144,10 @@ class TorchProgram:
 
 def _array(tensor: Tensor) -> Array:
     return np.array(tensor.detach().cpu().numpy(), np.float64)
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {'gpu' if tensor.is_cuda else tensor.device.type}"
 
 
 def _compiler() -> str | None:

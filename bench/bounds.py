@@ -1,0 +1,86 @@
+"""What bounds a step: the host's dispatch, arithmetic or memory; each as a share of the step's time. Pure.
+
+The roofline model (Williams, Waterman & Patterson 2009), with ceilings that were measured in the same run.
+"""
+
+import statistics
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from bench import workloads
+from bench.records import Case, Ceiling, Pilot
+
+ITEM_BYTES = {"fp32": 4, "fp64": 8}
+BLOCKING = 0.9  # a call that takes this share of its step or more does not return before its work is done
+
+
+class Ceilings(Struct, frozen=True):
+    """The best of all backends: rates, whose they are, and the least and the most of its bursts."""
+
+    flops_per_second: float
+    flops_by: str
+    flops_spread: tuple[float, float]
+    bytes_per_second: float
+    bytes_by: str
+    bytes_spread: tuple[float, float]
+
+
+class Bounds(Struct, frozen=True):
+    """Shares of the step's time; None where it is not known."""
+
+    utilisation: float | None = None
+    memory_share: float | None = None
+    dispatch_share: float | None = None
+    bound_by: str | None = None
+
+
+def ceilings(records: Iterable[object], *, precision: str, device: str, threads: int) -> Ceilings | None:
+    """The best ceilings of that kind, or None where none was measured."""
+    fitting = [
+        record
+        for record in records
+        if isinstance(record, Ceiling)
+        and (record.precision, record.device, record.threads) == (precision, device, threads)
+        and not record.reason
+    ]
+    if not fitting:
+        return None
+    product = max(fitting, key=lambda c: statistics.median(c.flops_per_second))
+    copy = max(fitting, key=lambda c: statistics.median(c.bytes_per_second))
+    return Ceilings(
+        statistics.median(product.flops_per_second),
+        f"{product.backend} {product.mode}",
+        (min(product.flops_per_second), max(product.flops_per_second)),
+        statistics.median(copy.bytes_per_second),
+        f"{copy.backend} {copy.mode}",
+        (min(copy.bytes_per_second), max(copy.bytes_per_second)),
+    )
+
+
+def of(case: Case, step: float, pilot: Pilot, found: Ceilings | None) -> Bounds:
+    """`step`: seconds. The largest of the three shares is what bounds it."""
+    if found is None:
+        return Bounds()
+    arithmetic, memory = _floors(case, case.batch, found)
+    dispatch = _dispatch(case, step, pilot, found)
+    shares = {"dispatch": dispatch, "arithmetic": arithmetic / step, "memory": memory / step}
+    bound_by = max(shares, key=lambda name: shares[name])
+    return Bounds(shares["arithmetic"], shares["memory"], dispatch, bound_by)
+
+
+def _floors(case: Case, batch: int, found: Ceilings) -> tuple[float, float]:
+    """Seconds that a step of `batch` takes at least, by its arithmetic and by the memory that it must move."""
+    workload = workloads.get(case.workload)
+    moved = workload.bytes_per_step(case.phase, batch, ITEM_BYTES[case.precision])
+    return batch * workload.flops_per_sample(case.phase) / found.flops_per_second, moved / found.bytes_per_second
+
+
+def _dispatch(case: Case, step: float, pilot: Pilot, found: Ceilings) -> float:
+    """The host's share: until a call returns; or, where a call does its work before it returns, what a step on one
+    image takes beyond that image's own floor."""
+    blocks = pilot.dispatch_seconds >= BLOCKING * step if case.batch == 1 else pilot.one_image_seconds is not None
+    if not blocks:
+        return min(1.0, pilot.dispatch_seconds / step)
+    alone = step if case.batch == 1 else pilot.one_image_seconds or 0.0
+    return min(1.0, max(0.0, alone - max(_floors(case, 1, found))) / step)

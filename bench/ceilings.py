@@ -1,0 +1,52 @@
+"""Ceilings: the best matrix-product rate and copy bandwidth that an adapter reaches with the smallest of workloads."""
+
+import statistics
+from itertools import repeat
+
+import numpy as np
+from msgspec.structs import replace
+
+from bench import clock
+from bench.layers import Dense, ReLU
+from bench.messages import Measured
+from bench.program import BackendModule, Settings
+from bench.workload import SGD, Workload
+
+BURSTS = 5
+BURST_SECONDS = 0.05
+ITEM_BYTES = {"fp32": 4, "fp64": 8}
+# Sides of the square products, and mebibytes that are read and written. A larger one is tried while it is faster.
+SIDES = {"cpu": (512, 1024), "gpu": (2048, 4096, 8192, 16384)}
+MEBIBYTES = {"cpu": (16, 64), "gpu": (64, 256, 1024)}
+WIDTH = 4096  # features of one sample in a copy
+
+
+def measure(backend: BackendModule, settings: Settings) -> Measured:
+    """Inference with one Dense as wide as its batch, and with one ReLU on more memory than caches hold."""
+    flat = replace(settings, layout="flat")
+    products = []
+    for side in SIDES[settings.device]:
+        square = Workload("product", "", (side,), side, (Dense(side),), SGD(0.0))
+        products.append(_rates(backend, flat, square, side, side * square.flops_per_sample("infer")))
+    copies = []
+    for size in MEBIBYTES[settings.device]:
+        stream = Workload("copy", "", (WIDTH,), WIDTH, (ReLU(),), SGD(0.0))
+        item = ITEM_BYTES[settings.precision]
+        samples = size * 2**20 // (WIDTH * item)
+        copies.append(_rates(backend, flat, stream, samples, stream.bytes_per_step("infer", samples, item)))
+    return Measured(_best(products), _best(copies))
+
+
+def _best(tried: list[list[float]]) -> tuple[float, ...]:
+    return tuple(max(tried, key=statistics.median))
+
+
+def _rates(backend: BackendModule, settings: Settings, workload: Workload, batch: int, amount: int) -> list[float]:
+    """`amount` over the seconds of a step, for each of `BURSTS` bursts."""
+    program = backend.build(workload, settings)
+    feed = repeat(program.put(np.ones((batch, *workload.input), np.float32), np.zeros(batch, np.int32)))
+    clock.seconds(program.infer, feed, program.fence)
+    once = clock.seconds(program.infer, feed, program.fence)
+    steps = max(1, round(BURST_SECONDS / once))
+    timings = clock.bursts(program.infer, feed, program.fence, steps=steps, count=BURSTS)
+    return [amount * steps / (timing.wall_ns / 1e9) for timing in timings]

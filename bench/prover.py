@@ -1,0 +1,82 @@
+"""The proofs of a run: begun ahead of their turn, since none is timed, and judged in the suite's order."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from bench import proofs, schedule
+from bench.evidence import Evidence
+from bench.process import WorkerFailed
+from bench.records import Case, Key, Proof, Record
+from bench.run import Run
+
+AT_ONCE = 2  # most of a proof is importing and compiling on one core
+
+
+class Prover:
+    """`records` are the run's, as they grow; `feed` gives the file of a data set's batches of one size."""
+
+    def __init__(self, run: Run, logs: Path, records: dict[Key, Record], feed: Callable[[str, int], str]) -> None:
+        self.run, self.logs, self.records, self.feed = run, logs, records, feed
+        self.begun: dict[tuple[str, ...], proofs.Making | WorkerFailed] = {}
+        self.evidence: dict[str, Evidence] = {}
+
+    def begin(self, coming: Iterable[list[Case]]) -> None:
+        """Starts those of the next proofs, each given by its cases, that are neither cached nor begun."""
+        for cases in coming:
+            subject, worker = self._subject(cases), cases[0].worker
+            path = proofs.path_of(subject, self.run.machine)
+            if worker in self.begun or path.exists():
+                continue
+            try:
+                files = {f"{data}/{batch}": self.feed(data, batch) for data, batch in subject.feeds}
+                log, deadline = self.log(cases[0]), self.run.deadline
+                self.begun[worker] = proofs.Making(subject, path, files, log=log, deadline=deadline)
+            except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes
+                self.begun[worker] = error
+
+    def finish(self, cases: list[Case]) -> tuple[proofs.Verdict, bool]:
+        """The verdict on one worker's proof, and whether it was cached; `WorkerFailed` where it cannot be made."""
+        subject = self._subject(cases)
+        path = proofs.path_of(subject, self.run.machine)
+        making = self.begun.pop(cases[0].worker, None)
+        if isinstance(making, WorkerFailed):
+            raise making
+        if making:
+            making.finish()
+        found = proofs.load(path)
+        verdict = proofs.judge(subject, found, self._reference(cases[0]))
+        if verdict.broken:
+            path.unlink()  # only a proof that held is kept
+        else:
+            self.evidence.setdefault(cases[0].workload, found)
+        return verdict, making is None
+
+    def abandon(self) -> None:
+        """Ends what is begun and not finished."""
+        for making in self.begun.values():
+            if isinstance(making, proofs.Making):
+                making.abandon()
+
+    def log(self, case: Case) -> Path:
+        return self.logs / f"proof-{'-'.join(case.worker)}.log"
+
+    def of(self, case: Case) -> Proof | None:
+        """The proof of the case's worker; the null backend has none."""
+        proof = self.records.get(case.worker)
+        return proof if isinstance(proof, Proof) else None
+
+    def _reference(self, case: Case) -> Evidence | None:
+        """Another backend's evidence of the same workload: this session's, or that of a proof made before a resume."""
+        for group in schedule.groups(p.case for p in self.run.planned):
+            proof = self.of(group[0])
+            if case.workload in self.evidence:
+                break
+            if group[0].workload == case.workload and proof and not proof.broken:
+                path = proofs.path_of(self._subject(group), self.run.machine)
+                if path.exists():
+                    self.evidence[case.workload] = proofs.load(path)
+        return self.evidence.get(case.workload)
+
+    def _subject(self, group: list[Case]) -> proofs.Subject:
+        feeds = tuple(sorted({(case.data, case.batch) for case in group}))
+        return proofs.subject_of(group[0], feeds, self.run.suite.seed)

@@ -1,0 +1,57 @@
+"""Quiet after the fence: once the last reading of the clock is taken, nothing of the work may still be going on.
+
+What an adapter's idle thread pool spins after work that is certainly done is measured first, by the same adapter.
+"""
+
+from collections.abc import Callable, Iterator
+from time import perf_counter, process_time, sleep
+from typing import Any
+
+from bench.clock import Fence, Step
+
+WINDOW = 0.020  # seconds; libgomp's threads spin for 4 to 5 ms each before they sleep
+MARGIN = 0.001  # seconds of CPU time that no check distinguishes from nothing
+SLACK = 3.0  # spinning varies by a third from burst to burst, and by more where another process wants the core
+TRIES = 3
+BACKLOG = 0.005  # seconds on a GPU; a burst that is not waited for leaves most of its 50 ms
+
+
+def cpu_seconds() -> float:
+    """CPU time that this process's threads use within the next 20 ms."""
+    before = process_time()
+    sleep(WINDOW)
+    return process_time() - before
+
+
+def allowed(step: Step, feed: Iterator[Any], read: Callable[[], object]) -> float:
+    """CPU seconds that may follow a fence: the most that followed steps whose results the host has already read."""
+    spun = []
+    for _ in range(TRIES):
+        step(next(feed))
+        read()
+        spun.append(cpu_seconds())
+    return SLACK * max(spun) + MARGIN
+
+
+def after_fence(step: Step, feed: Iterator[Any], fence: Fence, *, steps: int) -> float:
+    """CPU seconds that follow the fence of a burst of `steps`."""
+    for _ in range(steps):
+        step(next(feed))
+    fence()
+    return cpu_seconds()
+
+
+def backlog(step: Step, feed: Iterator[Any], fence: Fence, read: Callable[[], object], *, steps: int) -> float:
+    """Seconds that reading a result takes longer right after a burst than once more: work that the fence left over.
+
+    For a GPU, which works on without this process's CPU.
+    """
+    for _ in range(steps):
+        step(next(feed))
+    fence()
+    started = perf_counter()
+    read()
+    first = perf_counter() - started
+    started = perf_counter()
+    read()
+    return first - (perf_counter() - started)

@@ -1,0 +1,157 @@
+"""What the machine did meanwhile: other processes, steal, pressure, clocks, a GPU's state. It explains, never deletes.
+
+A reading that this system does not offer is None (no /proc, no NVIDIA driver): the rest works without it.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+from msgspec import Struct
+
+PRESSURE = Path("/proc/pressure/cpu")
+
+
+class Reading(Struct, frozen=True, array_like=True):
+    """Counters at one instant, nanoseconds: the wall clock's, and CPU time used by all processes, by this one, stolen.
+
+    The kernel counts `busy` and `steal` in steps of 10 ms; over less than a second they say little.
+    """
+
+    wall: int
+    own: int
+    busy: int | None
+    steal: int | None
+
+
+class Gpu(Struct, frozen=True):
+    """One NVIDIA device at one instant. `throttled`: NVML's bit mask; `foreign`: other processes that compute on it."""
+
+    sm_mhz: int
+    memory_mhz: int
+    watts: float
+    celsius: int
+    throttled: int
+    foreign: int
+
+
+class Sensed(Struct, frozen=True):
+    """Around one case in one process: readings before the first burst, after each, and what else was to be seen."""
+
+    readings: tuple[Reading, ...]
+    load: float | None
+    pressure_seconds: float | None
+    cpu_mhz: float | None
+    suspended_seconds: float | None
+    gpu: Gpu | None
+
+
+class Watcher:
+    """Takes a reading when called, and at `ended` tells what was sensed since it was made. `device` is cpu or gpu."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.pressure, self.asleep = _pressure(), _asleep()
+        self.readings = [read()]
+
+    def __call__(self) -> None:
+        """One reading, unless the last is under 50 ms old: single calls are shorter than the kernel's counters tick."""
+        if time.perf_counter_ns() - self.readings[-1].wall >= 50_000_000:
+            self.readings.append(read())
+
+    def ended(self) -> Sensed:
+        self.readings.append(read())
+        return Sensed(
+            readings=tuple(self.readings),
+            load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            pressure_seconds=_since(self.pressure, _pressure()),
+            cpu_mhz=_mhz(),
+            suspended_seconds=_since(self.asleep, _asleep()),
+            gpu=_gpu() if self.device == "gpu" else None,
+        )
+
+
+def read() -> Reading:
+    busy = steal = None
+    try:
+        times = psutil.cpu_times()
+        # A guest's time is already in `user`; waiting for a disk occupies no core.
+        used = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
+        busy, steal = round(used * 1e9), round(getattr(times, "steal", 0.0) * 1e9)
+    except OSError:
+        pass  # no /proc: the counters stay unknown
+    return Reading(time.perf_counter_ns(), time.process_time_ns(), busy, steal)
+
+
+def others(readings: Sequence[Reading]) -> float | None:
+    """Cores that other processes used between the first and the last reading; None where the kernel does not count."""
+    first, last = readings[0], readings[-1]
+    if first.busy is None or last.busy is None or last.wall <= first.wall:
+        return None
+    return max(0.0, (last.busy - first.busy - (last.own - first.own)) / (last.wall - first.wall))
+
+
+def stolen(readings: Sequence[Reading]) -> float | None:
+    """Cores that the hypervisor gave to somebody else meanwhile; None where the kernel does not count."""
+    first, last = readings[0], readings[-1]
+    if first.steal is None or last.steal is None or last.wall <= first.wall:
+        return None
+    return max(0.0, (last.steal - first.steal) / (last.wall - first.wall))
+
+
+def _since(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else max(0.0, now - before)
+
+
+def _pressure() -> float | None:
+    """Seconds since boot in which some process waited for a core (pressure stall information)."""
+    try:
+        words = PRESSURE.read_text().split()
+    except OSError:
+        return None
+    return int(next(word for word in words if word.startswith("total=")).removeprefix("total=")) / 1e6
+
+
+def _asleep() -> float | None:
+    """Seconds since boot that the machine was suspended: what CLOCK_MONOTONIC leaves out and CLOCK_BOOTTIME has."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _mhz() -> float | None:
+    try:
+        found = psutil.cpu_freq()
+    except (OSError, NotImplementedError):
+        return None
+    return float(found.current) if found else None
+
+
+def _gpu() -> Gpu | None:
+    """The device that this process was shown, by NVML."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+        handle = (
+            pynvml.nvmlDeviceGetHandleByIndex(int(seen)) if seen.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(seen)
+        )
+        running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        return Gpu(
+            sm_mhz=pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
+            memory_mhz=pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
+            watts=pynvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
+            celsius=pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+            throttled=pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+            foreign=sum(process.pid != os.getpid() for process in running),
+        )
+    except pynvml.NVMLError:
+        return None  # a device that does not tell all of it tells nothing
+    finally:
+        pynvml.nvmlShutdown()

@@ -1,0 +1,48 @@
+"""A row's status: the worst of what happened to its case, always with a reason; and the exit code of a run."""
+
+from collections.abc import Iterable
+
+from bench.records import PILOT_ROUND, Failure, Key, Pilot, Proof, Record, Sample
+from bench.run import Run
+from bench.suite import Planned
+
+# Worst first.
+STATUSES = ("parity_failed", "error", "crashed", "oom", "timeout", "unsteady", "unsupported", "skipped", "ok")
+
+
+def of(
+    run: Run, planned: Planned, records: dict[Key, Record], samples: dict[int, Sample], noise: str
+) -> tuple[str, str]:
+    """The worst of what happened to a case, with the reason of that."""
+    if planned.status:
+        return planned.status, planned.reason
+    proof = records.get(planned.case.worker)
+    if isinstance(proof, Proof) and proof.broken:
+        return "parity_failed", proof.broken
+    failures = [r for r in records.values() if isinstance(r, Failure) and r.case == planned.case]
+    if failures:
+        worst = min(failures, key=lambda r: (STATUSES.index(r.status), r.origin.round))
+        where = f" (see {worst.log})" if worst.log else ""
+        if worst.origin.round == PILOT_ROUND:
+            return worst.status, worst.reason + where
+        return worst.status, f"{len(failures)} of {run.suite.rounds} rounds failed: {worst.reason}{where}"
+    pilot = records.get((planned.case, PILOT_ROUND))
+    if isinstance(pilot, Pilot) and not pilot.settled:
+        what = f"{pilot.warm_up_steps} steps in {run.suite.protocol.warm_up_cap_seconds:g} s did not warm it up"
+        return "unsteady", "; ".join(filter(None, (what, noise)))
+    if noise:
+        return "unsteady", noise
+    if len(samples) < run.suite.rounds:
+        what = f"{len(samples)} of {run.suite.rounds} rounds are measured: the run was interrupted, --resume it"
+        return "skipped", what
+    if any(sample.compilations is None for sample in samples.values()):
+        return "ok", "its framework cannot say how often it compiled: that the warm-up ended is taken on trust"
+    return "ok", ""
+
+
+def exit_code(statuses: Iterable[str]) -> int:
+    """1 for a failed proof, 3 for another failed row, else 0."""
+    found = set(statuses)
+    if "parity_failed" in found:
+        return 1
+    return 3 if found & {"error", "crashed", "oom", "timeout"} else 0

@@ -1,0 +1,139 @@
+"""One case in its worker: its program is built, warmed, timed and inspected. It knows no records and no parent."""
+
+from itertools import cycle, repeat
+from time import perf_counter
+
+import numpy as np
+
+from bench import clock, evidence, feeds, memory, probes, quiet, warm_up
+from bench.errors import BenchError
+from bench.messages import Burst, Bursts, Inspected, Warm, Warmed
+from bench.program import BackendModule, Settings
+from bench.sensors import Watcher
+from bench.workload import Workload
+
+FIRST_CALLS = 3  # timed apart
+FIRST_STEPS = 5  # whose losses the proof foretells
+DISPATCHED = 8  # calls in a row that no framework's queue refuses
+BLOCKING = 0.9  # a call that takes this share of its step or more does not return before its work is done
+FENCES = 200  # a burst lasts as long as so many of them at least
+
+
+class Trial:
+    """Built by `Warm`, and alive until the next one."""
+
+    def __init__(self, backend: BackendModule, workload: Workload, settings: Settings, phase: str, data: feeds.Data):
+        self.settings, self.phase, self.data = settings, phase, data
+        self.resident = memory.reset_peak()
+        started = perf_counter()
+        self.program = backend.build(workload, settings)
+        self.feed = cycle([self.program.put(x, y) for x, y in data])
+        self.build_seconds = perf_counter() - started
+
+    @property
+    def step(self) -> clock.Step:
+        train, infer = self.program.train, self.program.infer
+        return train if self.phase == "train" else infer
+
+    def warm(self, question: Warm) -> Warmed:
+        """The first calls, timed apart; then the pilot's warm-up again, or one that is detected."""
+        program, step, feed = self.program, self.step, self.feed
+        calls = [clock.seconds(step, feed, program.fence) for _ in range(FIRST_CALLS)]
+        for _ in range(FIRST_STEPS - FIRST_CALLS):
+            step(next(feed))
+        program.fence()
+        self.kinds = program.kinds(next(feed))
+        if reason := probes.misplaced(self.kinds, self.settings):
+            raise BenchError(reason)
+        losses = tuple(map(float, program.losses())) if self.phase == "train" else self._infer_losses()
+        started = perf_counter()
+        if question.steps:
+            warm_up.repeat(step, feed, program.fence, steps=question.steps)
+            found = warm_up.WarmUp(question.steps, True)
+        else:
+            found = warm_up.detect(
+                step,
+                feed,
+                program.fence,
+                program.compilations,
+                minimum_steps=question.minimum_steps,
+                minimum_seconds=question.minimum_seconds,
+                cap=question.cap_seconds,
+            )
+        warmed = perf_counter() - started
+        fence = clock.fence_seconds(program.fence)
+        self.per_burst = 0
+        if not question.steps:
+            wanted = max(question.burst_seconds, FENCES * fence)
+            self.per_burst = warm_up.steps_per_burst(step, feed, program.fence, seconds=wanted)
+        return Warmed(
+            first_calls=tuple(calls),
+            steps=found.steps,
+            settled=found.settled,
+            compilations=program.compilations(),
+            kinds=self.kinds,
+            fence_seconds=fence,
+            steps_per_burst=self.per_burst,
+            losses=losses,
+            build_seconds=self.build_seconds,
+            warm_seconds=sum(calls) + warmed,
+        )
+
+    def _infer_losses(self) -> tuple[float, ...]:
+        if not self.program.weights():
+            return ()
+        return tuple(map(float, evidence.first_losses(self.program, "infer", self.data[:FIRST_STEPS])))
+
+    def burst(self, question: Burst) -> Bursts:
+        """Times the bursts; then looks whether the program falls silent, and once more if it seems not to."""
+        program, step, feed = self.program, self.step, self.feed
+        compiled, watch = program.compilations() or 0, Watcher(self.settings.device)
+        started = perf_counter()
+        timings = clock.bursts(step, feed, program.fence, steps=question.steps, count=question.count, between=watch)
+        seconds, sensed = perf_counter() - started, watch.ended()
+        grown, peak = (program.compilations() or 0) - compiled, program.peak_bytes()
+        left_over = self._left_over(question.quiet_steps)
+        for _ in range(quiet.TRIES - 1):
+            if left_over > question.quiet_seconds:
+                left_over = min(left_over, self._left_over(question.quiet_steps))
+        return Bursts(
+            wall_ns=tuple(t.wall_ns for t in timings),
+            cpu_ns=tuple(t.cpu_ns for t in timings),
+            switches=tuple(t.switches for t in timings),
+            compilations=grown,
+            finite=all(bool(np.isfinite(array).all()) for array in program.weights().values()),
+            peak_bytes=memory.peak(self.resident) if peak is None else peak,
+            left_over=left_over,
+            sensed=sensed,
+            seconds=seconds,
+        )
+
+    def inspect(self) -> Inspected:
+        """What the pilot asks last: it compiles another batch size, after which nothing is timed any more."""
+        program, step, feed = self.program, self.step, self.feed
+        allowed = quiet.BACKLOG
+        if self.settings.device == "cpu":
+            allowed = quiet.allowed(step, feed, self._read)
+        dispatch = clock.dispatch_seconds(step, feed, program.fence, steps=DISPATCHED)
+        whole = clock.burst(step, feed, program.fence, steps=DISPATCHED).wall_ns / 1e9 / DISPATCHED
+        alone = None
+        if dispatch >= BLOCKING * whole and len(self.data[0][1]) > 1:
+            (x, y), *_ = self.data
+            image = repeat(program.put(x[:1], y[:1]))
+            clock.burst(step, image, program.fence, steps=FIRST_STEPS)
+            alone = clock.burst(step, image, program.fence, steps=4 * DISPATCHED).wall_ns / 1e9 / (4 * DISPATCHED)
+        return Inspected(dispatch_seconds=dispatch, one_image_seconds=alone, quiet_seconds=allowed)
+
+    def _left_over(self, steps: int) -> float:
+        if self.settings.device == "gpu":
+            return quiet.backlog(self.step, self.feed, self.program.fence, self._read, steps=steps)
+        return quiet.after_fence(self.step, self.feed, self.program.fence, steps=steps)
+
+    def _read(self) -> None:
+        """Brings to the host what the last step made: that has certainly happened then."""
+        if self.phase == "train" or not self.kinds:
+            self.program.losses()
+            self.program.weights()
+        else:
+            x, _ = self.data[0]
+            self.program.logits(x)
