@@ -13,7 +13,7 @@ from bench import datasets, fetch
 from bench.errors import BenchError
 from bench.prices.asked import Asked
 from bench.suite import Filters
-from bench.verbs import doctor, show
+from bench.verbs import doctor, selftest, show
 from bench.verbs import list as listing
 from bench.verbs import parity as proof
 from bench.verbs import report as reporting
@@ -125,6 +125,17 @@ def list_() -> None:
 def doctor_() -> None:
     """The machine as a result would record it, and what each installed backend says of itself."""
     typer.echo(doctor.text())
+
+
+@app.command(name="selftest", epilog="Example: stepwatch selftest --quick")
+def selftest_(
+    quick: Annotated[bool, typer.Option("--quick", help="Only the deterministic parts, within 3 minutes.")] = False,
+    minutes: Annotated[float, typer.Option(help="How long it may take in all; started again it goes on.")] = 45.0,
+    out: Annotated[Path | None, typer.Option(help="Where findings and samples are kept.")] = None,
+    part: Annotated[list[str], typer.Option(help="Only this part; may be repeated.")] = [],
+) -> None:
+    """Try the harness itself: seeded faults, determinism, its own cost, hand-written loops, interval coverage."""
+    raise typer.Exit(selftest.execute(quick=quick, minutes=minutes, out=out, parts=tuple(part)))
 
 
 @data.command(name="fetch", epilog="Example: stepwatch data fetch fashion-mnist")

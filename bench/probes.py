@@ -47,14 +47,14 @@ def disagreement(backend: BackendModule, settings: Settings) -> str:
     ones, tiny = np.ones((1, TERMS), np.float32), np.full((1, TERMS), 1e-20, np.float32)
     if reason := _precision(program.logits(ones)[0], settings.precision, "matrix product"):
         return reason
+    batch = program.put(ones, np.zeros(1, np.int32))
+    if reason := misplaced(program.kinds(batch), settings):
+        return reason
     total = float(program.logits(tiny)[0, 2])
     if settings.precision == "fp32" and settings.device == "cpu" and total != 0.0:
         return f"canary denormals: products of 1e-40 summed to {total!r}, wanted 0 (denormals are to be flushed)"
-    batch = program.put(ones, np.zeros(1, np.int32))
     program.train(batch)
     program.fence()
-    if reason := misplaced(program.kinds(batch), settings):
-        return reason
     if settings.layout == "flat":
         return ""
     program = backend.build(convolution(COLUMNS), settings)

@@ -242,6 +242,31 @@ def _decode(line: bytes, path: Path, number: int) -> Record:
         ) from None
 
 
+def failed(record: Record) -> bool:
+    """Whether `--retry` makes it again."""
+    match record:
+        case Proof():
+            return bool(record.broken)
+        case Ceiling():
+            return bool(record.reason)
+        case _:
+            return isinstance(record, Failure)
+
+
 def latest(found: list[Record]) -> dict[Key, Record]:
-    """The record that holds for each key: a later one, made by --retry, replaces an earlier one."""
-    return {key(record): record for record in found}
+    """The record that holds for each key: a later one, made by --retry, replaces one that failed.
+
+    `BenchError` where a good measurement is there a second time: nobody could say which one to believe.
+    """
+    holding: dict[Key, Record] = {}
+    for record in found:
+        name = key(record)
+        earlier = holding.get(name)
+        if earlier is not None and not failed(earlier) and not isinstance(record, Session):
+            what = getattr(record, "case", None) or " ".join(map(str, name))
+            where = f" round {record.origin.round + 1}" if isinstance(record, Sample | Failure) else ""
+            raise BenchError(
+                f"the {type(record).__name__} of {what}{where} is there twice in results.jsonl; remove one of the lines"
+            )
+        holding[name] = record
+    return holding

@@ -27,6 +27,8 @@ from bench.records import (
     Record,
     Sample,
     drop_torn_line,
+    failed,
+    key,
     latest,
     read,
 )
@@ -38,7 +40,7 @@ from bench.tally import Tally
 def recorded(path: Path, *, retry: bool) -> dict[Key, Record]:
     """The records that hold; without those of failures where they are to be made again."""
     found, _ = read(path)
-    return {key: record for key, record in latest(found).items() if not (retry and _failed(record))}
+    return {name: record for name, record in latest(found).items() if not (retry and failed(record))}
 
 
 class Runner:
@@ -202,7 +204,7 @@ class Runner:
 
     def _append(self, record: Record) -> None:
         self.ledger.append(record)
-        self.records.update(latest([record]))
+        self.records[key(record)] = record
 
     def _origin(self, case: Case, number: int) -> Origin:
         return Origin(
@@ -227,14 +229,6 @@ def _label(work: Work) -> str:
     name = " ".join((case.workload, case.backend, case.mode, *((case.layout,) if case.layout != "flat" else ())))
     pilot = f" {case.phase} {case.measure} {case.batch}" if work.kind == "pilot" else ""
     return name + (f" round {work.round + 1}" if work.kind == "round" else f" {work.kind}{pilot}")
-
-
-def _failed(record: Record) -> bool:
-    return (
-        isinstance(record, Failure)
-        or (isinstance(record, Proof) and bool(record.broken))
-        or (isinstance(record, Ceiling) and bool(record.reason))
-    )
 
 
 def _file(case: Case) -> str:

@@ -32,7 +32,8 @@ def works(run: Run) -> list[Work]:
     """Every process of a run, in order."""
     cases = [p.case for p in run.planned if not p.status]
     proofs_ = [Work("proof", tuple(g)) for g in groups(cases) if backends.get(g[0].backend).packages]
-    ceilings = [Work("ceiling", (case,)) for case in first_of_each_backend(cases)]
+    wanted = first_of_each_backend(cases) if run.suite.protocol.ceilings else []
+    ceilings = [Work("ceiling", (case,)) for case in wanted]
     pilots = [Work("pilot", (case,)) for case in cases]
     ordered = rounds(cases, count=run.suite.rounds, seed=run.suite.seed)
     return proofs_ + ceilings + pilots + [Work("round", tuple(group), n) for n, order in ordered for group in order]

@@ -31,6 +31,7 @@ class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
     burst_seconds: Annotated[float, Meta(gt=0, le=60)] = 0.05
     latency_calls: Annotated[int, Meta(ge=3, le=1_000_000)] = 200
     feed: Annotated[int, Meta(ge=5, le=1024)] = 32
+    ceilings: bool = True
 
     def shortened(self) -> bool:
         full = Protocol()

@@ -32,7 +32,7 @@ from bench import run as runs  # noqa: E402
 MARK = "STEPWATCH_TEST_MARK"
 PATIENCE = 900.0  # seconds for one process of ours; nothing is asserted about it
 # Five bursts and eight calls are too few for the drift check: a busy machine cannot turn a row `unsteady`.
-PROTOCOL = "[protocol]\nwarm_up_seconds = 0.02\nbursts = 5\nburst_seconds = 0.002\nlatency_calls = 8\n"
+PROTOCOL = "[protocol]\nwarm_up_seconds = 0.02\nbursts = 5\nburst_seconds = 0.002\nlatency_calls = 8\nceilings = false\n"
 SUITES = {
     "null": 'name = "kill"\nrounds = 3\n' + PROTOCOL + '[[matrix]]\nworkload = ["mlp"]\nbackend = ["null"]\n'
     'measure = ["throughput", "latency"]\ndata = ["synthetic"]\ndevice = ["cpu"]\n',

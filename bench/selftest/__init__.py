@@ -1,0 +1,1 @@
+"""The harness proves itself: seeded faults, determinism, what it costs, interval coverage, hand-written loops."""
