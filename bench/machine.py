@@ -58,22 +58,25 @@ def usable_cores() -> int:
 def _quota() -> float | None:
     """Cores by cgroup v2's `cpu.max` or v1's `cpu.cfs_quota_us`, the tightest up the tree; None without a limit."""
     limits = []
+    for level in cpu_groups():
+        words = _text(level / "cpu.max").split()
+        if len(words) == 2 and words[0] != "max":
+            limits.append(int(words[0]) / int(words[1]))
+        quota, period = _text(level / "cpu.cfs_quota_us"), _text(level / "cpu.cfs_period_us")
+        if quota and period and int(quota) > 0:
+            limits.append(int(quota) / int(period))
+    return min(limits, default=None)
+
+
+def cpu_groups() -> list[Path]:
+    """The folders of the control groups that may limit this process's CPU time: its own and those above it."""
+    groups: list[Path] = []
     own = [line.split(":", 2) for line in _text(Path("/proc/self/cgroup")).splitlines()]
     for _, controllers, path in (entry for entry in own if len(entry) == 3):
-        relative = path.strip("/")
-        if not controllers:
-            folder = Path("/sys/fs/cgroup") / relative
-            for level in (folder, *folder.parents):
-                words = _text(level / "cpu.max").split()
-                if len(words) == 2 and words[0] != "max":
-                    limits.append(int(words[0]) / int(words[1]))
-        elif "cpu" in controllers.split(","):
-            folder = Path("/sys/fs/cgroup/cpu") / relative
-            for level in (folder, *folder.parents):
-                quota, period = _text(level / "cpu.cfs_quota_us"), _text(level / "cpu.cfs_period_us")
-                if quota and period and int(quota) > 0:
-                    limits.append(int(quota) / int(period))
-    return min(limits, default=None)
+        if not controllers or "cpu" in controllers.split(","):
+            folder = Path("/sys/fs/cgroup" if not controllers else "/sys/fs/cgroup/cpu") / path.strip("/")
+            groups += [folder, *folder.parents]
+    return groups
 
 
 def gpus() -> tuple[Gpu, ...]:

@@ -9,6 +9,7 @@ from bench import sensors, stats
 from bench.patience import BUSY
 from bench.records import Sample
 
+THROTTLED = 0.01  # seconds that a control group's quota may hold a process back while it is timed
 STALL_RATIO, STALL_SECONDS = 10, 0.5  # a burst this many times the median, and this long at least
 
 
@@ -40,6 +41,10 @@ def of(samples: Sequence[Sample], cores: int) -> Noise:
         said.append(f"the hypervisor took {most:.1f} of {cores} cores from {len(taken)} of {len(samples)} processes")
     if shared := 4 * len(foreign) > len(samples):
         said.append(f"{max(foreign)} other processes computed on the GPU beside {len(foreign)} of {len(samples)}")
+    throttled = [t for s in samples if (t := s.sensed.throttled_seconds or 0.0) > THROTTLED]
+    if held := 4 * len(throttled) > len(samples):
+        most = statistics.median(throttled)
+        said.append(f"a quota held back {len(throttled)} of {len(samples)} processes, {most:.2g} s each")
     drifting = sum(stats.drifting(sample.wall_ns) for sample in samples)
     if 4 * drifting > len(samples):
         said.append(f"{drifting} of {len(samples)} processes grew faster or slower by over 3 % while they were timed")
@@ -48,7 +53,7 @@ def of(samples: Sequence[Sample], cores: int) -> Noise:
     return Noise(
         others_cores=statistics.median(others) if others else None,
         stolen_cores=statistics.median(stolen) if stolen else None,
-        disturbed=beside or robbed or shared,
+        disturbed=beside or robbed or shared or held,
         words="; ".join(said),
     )
 

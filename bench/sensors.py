@@ -11,7 +11,10 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
+from bench.machine import cpu_groups
+
 PRESSURE = Path("/proc/pressure/cpu")
+UNITS = {"throttled_usec": 1e6, "throttled_time": 1e9}  # of cpu.stat, a second
 
 
 class Reading(Struct, frozen=True, array_like=True):
@@ -45,6 +48,7 @@ class Sensed(Struct, frozen=True):
     pressure_seconds: float | None
     cpu_mhz: float | None
     suspended_seconds: float | None
+    throttled_seconds: float | None
     gpu: Gpu | None
 
 
@@ -53,7 +57,7 @@ class Watcher:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.pressure, self.asleep = _pressure(), _asleep()
+        self.pressure, self.asleep, self.throttled = _pressure(), _asleep(), _throttled()
         self.readings = [read()]
 
     def __call__(self) -> None:
@@ -69,17 +73,21 @@ class Watcher:
             pressure_seconds=_since(self.pressure, _pressure()),
             cpu_mhz=_mhz(),
             suspended_seconds=_since(self.asleep, _asleep()),
+            throttled_seconds=_since(self.throttled, _throttled()),
             gpu=_gpu() if self.device == "gpu" else None,
         )
 
 
 def read() -> Reading:
+    """The counters of the cores that this process may use: what runs on the others is no neighbour."""
     busy = steal = None
     try:
-        times = psutil.cpu_times()
+        cores = psutil.cpu_times(percpu=True)
+        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(cores))
+        own = [cores[core] for core in allowed if core < len(cores)]
         # A guest's time is already in `user`; waiting for a disk occupies no core.
-        used = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
-        busy, steal = round(used * 1e9), round(getattr(times, "steal", 0.0) * 1e9)
+        used = sum(getattr(core, name, 0.0) for core in own for name in ("user", "nice", "system", "irq", "softirq"))
+        busy, steal = round(used * 1e9), round(sum(getattr(core, "steal", 0.0) for core in own) * 1e9)
     except OSError:
         pass  # no /proc: the counters stay unknown
     return Reading(time.perf_counter_ns(), time.process_time_ns(), busy, steal)
@@ -119,6 +127,20 @@ def _asleep() -> float | None:
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return None
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _throttled() -> float | None:
+    """Seconds for which a control group's quota has held its processes back; None where no group counts them."""
+    found = []
+    for group in cpu_groups():
+        try:
+            words = (group / "cpu.stat").read_text().split()
+        except OSError:
+            continue
+        counted = dict(zip(words[::2], words[1::2], strict=False))
+        # Version 2 counts microseconds, version 1 nanoseconds.
+        found += [int(counted[name]) / unit for name, unit in UNITS.items() if name in counted]
+    return max(found, default=None)
 
 
 def _mhz() -> float | None:

@@ -123,11 +123,11 @@ def dry_run(request: Request) -> int:
         f"At most {duration(bound)}: every proof, and every case of every other process, may take its deadline of "
         f"{request.deadline:g} s before it is killed, and a busy machine is waited for {request.patience:g} s in all."
     )
-    expected = schedule.EXPECTED
+    seconds = schedule.EXPECTED
     print(
-        f"Likely about {duration(sum(w.expected for w in works))}: {expected['proof']:g} s a proof that is not cached, "
-        f"{expected['start']:g} s to start a process, {expected['case']:g} s a case in it "
-        "(warm-up, bursts, compilation)."
+        f"Likely about {duration(sum(w.expected for w in works))}: {seconds['proof']:g} s a proof that is not cached, "
+        f"{seconds['ceiling']:g} s a backend's ceilings, {seconds['start']:g} s to start a process, "
+        f"{seconds['case']:g} s a case in it (warm-up, bursts, compilation)."
     )
     return 0
 
