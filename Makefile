@@ -12,13 +12,14 @@ CPU_INDEX   := https://download.pytorch.org/whl/cpu
 GPU    := $(shell test -e /dev/nvidiactl && echo yes)
 EXTRAS ?= $(if $(GPU),gpu,all),dev
 
-.PHONY: help setup bench test check parity data clean
+.PHONY: help setup bench test check parity selftest data clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make bench [SUITE=quick|smoke|cpu|gpu]  set up, measure, print the table   (ARGS='--instance c5.2xlarge')"
 	@echo "make setup   set up .venv only          make test    all tests"
 	@echo "make parity  print the proof            make check   ruff, mypy and the import rules"
+	@echo "make selftest [ARGS=--quick]            try the harness itself"
 	@echo "make data    fetch Fashion-MNIST        make clean   remove .venv"
 
 DONE := $(VENV)/.done-$(EXTRAS)
@@ -59,6 +60,9 @@ check: setup
 
 parity: setup
 	@$(BIN)/stepwatch parity $(ARGS)
+
+selftest: setup
+	@$(BIN)/stepwatch selftest $(ARGS)
 
 # Debian's package where this user may install it, the official address elsewhere. Each says what it does.
 data: setup

@@ -48,7 +48,7 @@ def disagreement(backend: BackendModule, settings: Settings) -> str:
     if reason := _precision(program.logits(ones)[0], settings.precision, "matrix product"):
         return reason
     batch = program.put(ones, np.zeros(1, np.int32))
-    if reason := misplaced(program.kinds(batch), settings):
+    if reason := misplaced(program.kinds(program.infer(batch)), settings):
         return reason
     total = float(program.logits(tiny)[0, 2])
     if settings.precision == "fp32" and settings.device == "cpu" and total != 0.0:

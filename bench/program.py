@@ -54,8 +54,8 @@ class Program(Protocol):
     def compilations(self) -> int | None:
         """Traces or compilations since the program was built; must not grow inside a timed burst. None: not known."""
 
-    def kinds(self, batch: Any) -> dict[str, str]:
-        """Of every parameter by its path, and of the `logits` of a batch: NumPy's dtype and `cpu` or `gpu`."""
+    def kinds(self, logits: Any = None) -> dict[str, str]:
+        """Of every parameter by its path, and of `logits` that `infer` returned: NumPy's dtype, `cpu` or `gpu`."""
 
     def peak_bytes(self) -> int | None:
         """The device allocator's peak since the program was built, or None where the host's memory is the device's."""

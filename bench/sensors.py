@@ -48,8 +48,8 @@ class Sensed(Struct, frozen=True):
     pressure_seconds: float | None
     cpu_mhz: float | None
     suspended_seconds: float | None
-    throttled_seconds: float | None
     gpu: Gpu | None
+    throttled_seconds: float | None = None
 
 
 class Watcher:

@@ -1,6 +1,6 @@
 """Seeded faults: a real adapter with one line changed, or a real run folder damaged; each caught by the check named.
 
-Numbers are those of docs/measurement.md. 17 and 18 want a GPU; 14 and 15 are the gate's too.
+Seen from outside: an exit code and the words of a reason. 17 and 18 want a GPU.
 """
 
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bench import backends
+from bench import backends, machine
 from bench.selftest.finding import Finding
 from bench.selftest.seeding import Copy, Matrix
 
@@ -37,6 +37,7 @@ class Changed(Struct, frozen=True):
     parity: str = ""  # the workload to prove; otherwise a tiny suite is run
     matrix: Matrix = {}
     mode: str = "default"
+    device: str = "cpu"
 
 
 CHANGED = (
@@ -115,6 +116,20 @@ CHANGED = (
         new="    ended = started - 5\n    cpu = ",
         says="the clock stepped back by 5 ns",
     ),
+    Changed(
+        *(17, "TF32 on in one framework", "torch", f"{TORCH}/device.py"),
+        old='set_float32_matmul_precision("highest")',
+        new='set_float32_matmul_precision("high")',
+        says="as TF32 does",
+        device="gpu",
+    ),
+    Changed(
+        *(18, "silent fall-back to the CPU", "torch", f"{TORCH}/program.py"),
+        old='torch.device("cuda:0" if settings.device == "gpu" else "cpu")',
+        new='torch.device("cpu")',
+        says="canary placement: dense_1.kernel is float32 cpu",
+        device="gpu",
+    ),
 )
 
 
@@ -165,6 +180,8 @@ def _changed(copy: Copy, fault: Changed, name: str) -> Finding:
     row = backends.get(fault.backend)
     if reason := row.missing():
         return Finding("faults", name, fault.says, reason, "skipped")
+    if fault.device == "gpu" and not machine.gpus():
+        return Finding("faults", name, fault.says, "there is no GPU here", "skipped")
     copy.change(fault.file, fault.old, fault.new)
     mode = row.modes[0] if fault.mode == "default" else fault.mode
     if fault.parity:
@@ -174,7 +191,7 @@ def _changed(copy: Copy, fault: Changed, name: str) -> Finding:
         return _finding(name, fault.says, said, ended.returncode == 1 and fault.says in said)
     # A burst long enough to leave something behind, and a warm-up that does not wait half a minute to be steady.
     copy.protocol |= {"burst_seconds": 0.05, "warm_up_cap_seconds": 2.0}
-    code, rows = copy.run(fault.matrix | {"backend": [fault.backend], "mode": [mode]})
+    code, rows = copy.run(fault.matrix | {"backend": [fault.backend], "mode": [mode], "device": [fault.device]})
     said = "; ".join(row["reason"] for row in rows)
     return _finding(name, fault.says, said, code == 3 and fault.says in said)
 

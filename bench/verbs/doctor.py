@@ -2,13 +2,14 @@
 
 import tempfile
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 from tabulate import tabulate
 
-from bench import backends, datasets, machine
+from bench import backends, datasets, machine, sensors
 from bench import run as runs
 from bench.messages import Failed, Open, Opened
+from bench.patience import BUSY, LOOK
 from bench.process import Process
 from bench.program import Settings
 
@@ -20,9 +21,22 @@ def text() -> str:
     rows = [(name, getattr(here, name)) for name in machine.Machine.__struct_fields__ if name != "gpus"]
     rows += [(f"gpu {i}", f"{g.name}, {g.memory_mib} MiB, driver {g.driver}") for i, g in enumerate(here.gpus)]
     rows += [] if here.gpus else [("gpu", "none that an NVIDIA driver shows")]
+    rows += [("neighbours", _neighbours(here))]
     rows += [("digest", here.digest), ("commit", runs.commit()), ("data", datasets.locate("auto").name)]
     said = [(backend.name, _said(backend, here)) for backend in backends.REGISTRY.values() if backend.packages]
     return f"Machine\n{tabulate(rows, tablefmt='plain')}\n\nBackends\n{tabulate(said, tablefmt='plain')}"
+
+
+def _neighbours(here: machine.Machine) -> str:
+    """What others use of the cores just now, as a row measured now would be marked."""
+    before = sensors.read()
+    sleep(LOOK)
+    after = sensors.read()
+    others, stolen = sensors.others((before, after)), sensors.stolen((before, after))
+    if others is None or stolen is None:
+        return "this system does not tell what other processes do"
+    verdict = "quiet" if max(others, stolen) <= BUSY else "a row measured now would be unsteady"
+    return f"others use {others:.2f} of {here.cores} cores, the hypervisor takes {stolen:.2f}: {verdict}"
 
 
 def _said(backend: backends.Backend, here: machine.Machine) -> str:

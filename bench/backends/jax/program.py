@@ -91,8 +91,8 @@ class JaxProgram:
     def compilations(self) -> int:
         return device.compilations() - self._compiled
 
-    def kinds(self, batch: Batch) -> dict[str, str]:
-        arrays = {**self.parameters, "logits": self.infer(batch)}
+    def kinds(self, logits: Any = None) -> dict[str, str]:
+        arrays = self.parameters | ({} if logits is None else {"logits": logits})
         return {path: f"{array.dtype.name} {_platform(array)}" for path, array in arrays.items()}
 
     def peak_bytes(self) -> int | None:

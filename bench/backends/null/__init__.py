@@ -42,7 +42,7 @@ class NullProgram:
     def compilations(self) -> int:
         return 0
 
-    def kinds(self, batch: Any) -> dict[str, str]:
+    def kinds(self, logits: Any = None) -> dict[str, str]:
         return {}
 
     def peak_bytes(self) -> int | None:

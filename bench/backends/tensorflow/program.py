@@ -80,9 +80,10 @@ class TensorFlowProgram:
     def compilations(self) -> int:
         return sum(function.experimental_get_tracing_count() for function in self._functions)
 
-    def kinds(self, batch: Batch) -> dict[str, str]:
+    def kinds(self, logits: Any = None) -> dict[str, str]:
         tensors = {path: variable for path, (variable, _) in self.model.variables_by_path.items()}
-        return {path: _kind(tensor) for path, tensor in (*tensors.items(), ("logits", self.infer(batch)))}
+        tensors |= {} if logits is None else {"logits": logits}
+        return {path: _kind(tensor) for path, tensor in tensors.items()}
 
     def peak_bytes(self) -> int | None:
         if self.settings.device == "cpu":

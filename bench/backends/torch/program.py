@@ -105,9 +105,10 @@ class TorchProgram:
 
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
-    def kinds(self, batch: Batch) -> dict[str, str]:
-        tensors = {path: self.model.get_parameter(name) for path, (name, _) in self.names.items()}
-        return {path: _kind(tensor) for path, tensor in (*tensors.items(), ("logits", self.infer(batch)))}
+    def kinds(self, logits: Tensor | None = None) -> dict[str, str]:
+        tensors: dict[str, Tensor] = {path: self.model.get_parameter(name) for path, (name, _) in self.names.items()}
+        tensors |= {} if logits is None else {"logits": logits}
+        return {path: _kind(tensor) for path, tensor in tensors.items()}
 
     def peak_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
