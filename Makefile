@@ -8,9 +8,9 @@ ARGS   ?=
 # gigabytes of CUDA; `make setup TORCH_INDEX=` (empty) keeps to the usual index, another address takes that one.
 TORCH_INDEX ?= auto
 CPU_INDEX   := https://download.pytorch.org/whl/cpu
-# The CUDA builds where the driver shows a device, the small CPU builds elsewhere; `make setup EXTRAS=torch,dev` for one.
+# The CUDA builds where the driver shows a device, the small CPU builds elsewhere; `make setup EXTRAS=torch` for one.
 GPU    := $(shell test -e /dev/nvidiactl && echo yes)
-EXTRAS ?= $(if $(GPU),gpu,all),dev
+EXTRAS ?= $(if $(GPU),gpu,all)
 
 .PHONY: help setup bench test check parity selftest data clean
 .DEFAULT_GOAL := help
@@ -41,9 +41,9 @@ $(DONE): pyproject.toml constraints.txt Makefile
 	    index="$(CPU_INDEX)"; echo "no NVIDIA device: torch from $$index"; \
 	  fi; \
 	fi; \
-	echo "installing .[$(EXTRAS)] into $(VENV); this takes a few minutes"; \
+	echo "installing .[$(EXTRAS),dev] into $(VENV); this takes a few minutes"; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  $${index:+--extra-index-url $$index} -e '.[$(EXTRAS)]'
+	  $${index:+--extra-index-url $$index} -e '.[$(EXTRAS),dev]'
 	@touch $@
 
 bench: setup

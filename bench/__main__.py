@@ -1,6 +1,5 @@
 """The command line: one function a verb. It parses, calls, prints, and makes of a `BenchError` one line and a code."""
 
-import errno
 import os
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bench import datasets, fetch
-from bench.errors import BenchError
+from bench.errors import CANNOT_WRITE, BenchError
 from bench.prices.asked import Asked
 from bench.suite import Filters
 from bench.verbs import doctor, selftest, show
@@ -40,7 +39,12 @@ Service = Annotated[str | None, typer.Option(help="The provider's service, where
 PriceModel = Annotated[str, typer.Option(help="on_demand, spot, committed_1y, ...")]
 PerHour = Annotated[str | None, typer.Option(help="A price in USD per hour, e.g. 2.1; wins over every book.")]
 Prices = Annotated[Path | None, typer.Option(help="Your own prices; by default ./prices.toml where it exists.")]
-Deadline = Annotated[float, typer.Option(help="Seconds that one case may take in one process before it is killed.")]
+Deadline = Annotated[
+    float | None,
+    typer.Option(
+        help=f"Seconds that a case may take in a process before it is killed, by default {running.DEADLINE:g}."
+    ),
+]
 
 Patience = Annotated[float, typer.Option(help="Seconds in all to wait, between processes, for a busy machine.")]
 
@@ -57,7 +61,7 @@ def run(
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run folder.")] = None,
     retry: Annotated[Path | None, typer.Option(help="Measure a run folder's failed records again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cases and how long they may take.")] = False,
-    deadline: Deadline = running.DEADLINE,
+    deadline: Deadline = None,
     patience: Patience = running.PATIENCE,
     instance: Instance = None,
     region: Region = None,
@@ -83,11 +87,12 @@ def parity(
     write_golden: Annotated[
         bool, typer.Option("--write-golden", help="Write the golden evidence anew, if all backends agree on it.")
     ] = False,
-    deadline: Deadline = running.DEADLINE,
+    deadline: Deadline = None,
 ) -> None:
     """Prove that every backend and mode does the same work; exit 1 and name the rung and tensor where one does not."""
     filters = Filters(tuple(workload), tuple(backend), tuple(mode), (device,))
-    raise typer.Exit(proof.execute(filters, device=device, fresh=fresh, write_golden=write_golden, deadline=deadline))
+    until = running.check_deadline(deadline)
+    raise typer.Exit(proof.execute(filters, device=device, fresh=fresh, write_golden=write_golden, deadline=until))
 
 
 @app.command(epilog="Example: stepwatch report results/20261123T170000Z-quick-1a2b3c4 --format csv")
@@ -171,9 +176,10 @@ def main(arguments: list[str] | None = None) -> Any:
             typer.echo(f"stepwatch: {' '.join(text.split())} (see --help)", err=True)
         return 2
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in CANNOT_WRITE:
             raise
-        typer.echo(f"stepwatch: cannot write the output: {error.strerror}; nothing measured is lost", err=True)
+        what = error.filename or "the output"
+        typer.echo(f"stepwatch: cannot write {what}: {error.strerror}; nothing measured is lost", err=True)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter flushes it once more at its end
         return 74
     except KeyboardInterrupt:

@@ -8,11 +8,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from bench import workloads
+from bench import backends, program, workloads
 from bench.records import Case, Ceiling, Pilot
-
-ITEM_BYTES = {"fp32": 4, "fp64": 8}
-BLOCKING = 0.9  # a call that takes this share of its step or more does not return before its work is done
 
 
 class Ceilings(Struct, frozen=True):
@@ -72,14 +69,16 @@ def of(case: Case, step: float, pilot: Pilot, found: Ceilings | None) -> Bounds:
 def _floors(case: Case, batch: int, found: Ceilings) -> tuple[float, float]:
     """Seconds that a step of `batch` takes at least, by its arithmetic and by the memory that it must move."""
     workload = workloads.get(case.workload)
-    moved = workload.bytes_per_step(case.phase, batch, ITEM_BYTES[case.precision])
+    moved = workload.bytes_per_step(case.phase, batch, backends.ITEM_BYTES[case.precision])
     return batch * workload.flops_per_sample(case.phase) / found.flops_per_second, moved / found.bytes_per_second
 
 
 def _dispatch(case: Case, step: float, pilot: Pilot, found: Ceilings) -> float:
     """The host's share: until a call returns; or, where a call does its work before it returns, what a step on one
     image takes beyond that image's own floor."""
-    blocks = pilot.dispatch_seconds >= BLOCKING * step if case.batch == 1 else pilot.one_image_seconds is not None
+    blocks = (
+        pilot.dispatch_seconds >= program.BLOCKING * step if case.batch == 1 else pilot.one_image_seconds is not None
+    )
     if not blocks:
         return min(1.0, pilot.dispatch_seconds / step)
     alone = step if case.batch == 1 else pilot.one_image_seconds or 0.0

@@ -7,6 +7,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from bench import clock
+from bench.backends import ITEM_BYTES
 from bench.layers import Dense, ReLU
 from bench.messages import Measured
 from bench.program import BackendModule, Settings
@@ -14,7 +15,6 @@ from bench.workload import SGD, Workload
 
 BURSTS = 5
 BURST_SECONDS = 0.05
-ITEM_BYTES = {"fp32": 4, "fp64": 8}
 # Sides of the square products, and mebibytes that are read and written. A larger one is tried while it is faster.
 SIDES = {"cpu": (512, 1024), "gpu": (2048, 4096, 8192, 16384)}
 MEBIBYTES = {"cpu": (16, 64), "gpu": (64, 256, 1024)}

@@ -139,10 +139,15 @@ def fault(path: Path, content: Content) -> str:
 
 def cache(name: str) -> Path:
     """The user's folder for the data set `name`: where fetching writes, and the last place where `locate` looks."""
+    return cache_folder() / "data" / name
+
+
+def cache_folder() -> Path:
+    """What Stepwatch keeps of a user's: `$XDG_CACHE_HOME/stepwatch`, by default under ~/.cache."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(root):  # the XDG base directory specification: relative paths are to be ignored
         root = os.path.expanduser("~/.cache")
-    return Path(root, "stepwatch", "data", name)
+    return Path(root, "stepwatch")
 
 
 def _known(name: str) -> None:

@@ -24,9 +24,12 @@ def write(path: Path, *, data: str, size: int, count: int, seed: int) -> None:
     drawn = batches(images, labels, seed=seed, size=size, count=count)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{os.getpid()}-{path.name}")
-    with open(draft, "wb") as file:
-        np.savez(file, images=np.stack([x for x, _ in drawn]), labels=np.stack([y for _, y in drawn]))
-    draft.replace(path)
+    try:
+        with open(draft, "wb") as file:
+            np.savez(file, images=np.stack([x for x, _ in drawn]), labels=np.stack([y for _, y in drawn]))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)  # a full disk must not keep half of it
 
 
 def read(path: Path, workload: Workload, count: int | None = None) -> Data:

@@ -9,6 +9,8 @@ import msgspec
 import psutil
 from msgspec import Struct
 
+from bench.errors import BenchError
+
 
 class Gpu(Struct, frozen=True):
     name: str
@@ -77,6 +79,11 @@ def cpu_groups() -> list[Path]:
             folder = Path("/sys/fs/cgroup" if not controllers else "/sys/fs/cgroup/cpu") / path.strip("/")
             groups += [folder, *folder.parents]
     return groups
+
+
+def no_gpu(instead: str) -> BenchError:
+    """The error of who asks for a GPU where there is none; `instead`: what to do."""
+    return BenchError(f"device 'gpu' is asked for and this machine has no NVIDIA device that a driver shows; {instead}")
 
 
 def gpus() -> tuple[Gpu, ...]:

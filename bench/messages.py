@@ -7,6 +7,7 @@ from bench.program import Facts, Settings
 from bench.sensors import Sensed
 
 VERSION = 2
+DISK = "disk"  # the status of a worker that cannot write: no row's, for it ends the run
 
 
 class Open(Struct, frozen=True, tag=True):

@@ -10,7 +10,8 @@ from time import monotonic
 from typing import TypeVar
 
 from bench import messages
-from bench.messages import Answer, Close, Failed, Question
+from bench.errors import BenchError
+from bench.messages import DISK, Answer, Close, Failed, Question
 
 GRACE_SECONDS = 5.0
 T = TypeVar("T")
@@ -87,6 +88,8 @@ class Process:
     def wait_for(self, wanted: type[T], until: float) -> T:
         """The next answer if it is a `wanted` one; `WorkerFailed` otherwise."""
         answer = self.receive(until)
+        if isinstance(answer, Failed) and answer.status == DISK:
+            raise BenchError(f"{answer.reason}; the records made so far are kept; free some space", exit_code=74)
         if isinstance(answer, Failed):
             raise WorkerFailed(answer)
         if not isinstance(answer, wanted):
@@ -116,8 +119,11 @@ class Process:
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            # A process that even SIGKILL does not end hangs in the kernel; it is left there.
-            os.killpg(self.process.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(seconds)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                pass  # one that even SIGKILL does not end hangs in the kernel; it is left there
         for descriptor in (self.down, self.up):
             try:
                 os.close(descriptor)
@@ -128,6 +134,8 @@ class Process:
     def _dead(self) -> Failed:
         self._reap(GRACE_SECONDS)
         code = self.process.returncode
+        if code is None:
+            return Failed("crashed", "the process closed its pipe and could not be ended: it hangs in the kernel")
         if code < 0:
             if -code == signal.SIGKILL and _kernel_kills() > self.killed_before:
                 return Failed("oom", "the kernel killed the process: the machine's memory was exhausted")

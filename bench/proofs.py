@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from math import inf, isfinite
 from pathlib import Path
 from time import monotonic
@@ -10,7 +11,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from bench import backends, parity, workloads
+from bench import backends, datasets, parity, workloads
 from bench.errors import BenchError
 from bench.evidence import Evidence
 from bench.machine import Machine
@@ -57,8 +58,7 @@ class Verdict(Struct, frozen=True):
 
 def folder() -> Path:
     """Where proofs are kept for later runs: `$XDG_CACHE_HOME/stepwatch/proofs`, by default under ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(root if os.path.isabs(root) else Path.home() / ".cache") / "stepwatch" / "proofs"
+    return datasets.cache_folder() / "proofs"
 
 
 def path_of(subject: Subject, machine: Machine) -> Path:
@@ -97,6 +97,8 @@ class Making:
             self.process.wait_for(Opened, self.until)
             self.process.wait_for(Proved, self.until)
             self.process.close()
+            with open(self.draft, "rb") as file:
+                os.fsync(file.fileno())  # the name must not be on disk before the content
             self.draft.replace(self.path)
         finally:
             self.abandon()
@@ -107,11 +109,21 @@ class Making:
         self.draft.unlink(missing_ok=True)
 
 
+def cached(path: Path) -> bool:
+    """Whether the evidence is there and whole; a file that is not, after a power failure say, is removed."""
+    if not path.exists():
+        return False
+    if zipfile.is_zipfile(path):
+        return True
+    path.unlink()
+    return False
+
+
 def load(path: Path) -> Evidence:
     try:
         with np.load(path) as file:
             return dict(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BenchError(f"cached proof {path} cannot be read ({error}); delete it") from None
 
 

@@ -25,7 +25,7 @@ class Prover:
         for cases in coming:
             subject, worker = self._subject(cases), cases[0].worker
             path = proofs.path_of(subject, self.run.machine)
-            if worker in self.begun or path.exists():
+            if worker in self.begun or proofs.cached(path):
                 continue
             try:
                 files = {f"{data}/{batch}": self.feed(data, batch) for data, batch in subject.feeds}

@@ -176,9 +176,7 @@ class Ledger:
         try:
             self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
-            raise BenchError(
-                f"cannot write {path}: {error.strerror}; make it writable or choose another --out"
-            ) from None
+            raise not_writable(path, error) from None
 
     def append(self, record: Record) -> None:
         """`BenchError` with exit code 74, naming what was kept, if the line cannot be written whole."""
@@ -195,6 +193,11 @@ class Ledger:
 
     def close(self) -> None:
         os.close(self.descriptor)
+
+
+def not_writable(path: Path, error: OSError) -> BenchError:
+    """The error of a results file that may not even be opened for writing."""
+    return BenchError(f"cannot write {path}: {error.strerror}; make it writable or choose another --out")
 
 
 def cannot_write(path: Path, error: OSError, kept: str, folder: Path) -> BenchError:
@@ -217,10 +220,13 @@ def read(path: Path) -> tuple[list[Record], str]:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cuts the file after its last whole line."""
+    """Cuts the file after its last whole line; `BenchError` where it may not be written."""
     whole = path.read_bytes().rpartition(b"\n")
-    with open(path, "r+b") as file:
-        file.truncate(len(whole[0]) + len(whole[1]))
+    try:
+        with open(path, "r+b") as file:
+            file.truncate(len(whole[0]) + len(whole[1]))
+    except OSError as error:
+        raise not_writable(path, error) from None
 
 
 class _Schema(Struct):

@@ -92,7 +92,7 @@ class Runner:
         return schedule.left(self.run, work, self.records)
 
     def _do(self, work: Work, cases: list[Case]) -> str:
-        before = len([r for r in self.records.values() if isinstance(r, Failure)])
+        before = set(self.records)
         if work.kind != "proof":
             self.patience.wait()
         with self.tally.during(work.kind):
@@ -105,8 +105,10 @@ class Runner:
                     self._measure(cases, PILOT_ROUND)
                 case _:
                     self._measure(cases, work.round)
-        failed = [r for r in self.records.values() if isinstance(r, Failure)][before:]
-        return "; ".join(sorted({f"{r.status}: {r.reason}" for r in failed}))
+        made = [self.records[name] for name in self.records.keys() - before]
+        return "; ".join(
+            sorted({f"{record.status}: {record.reason}" for record in made if isinstance(record, Failure)})
+        )
 
     def _prove(self, cases: list[Case]) -> None:
         case = cases[0]

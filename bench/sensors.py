@@ -30,14 +30,17 @@ class Reading(Struct, frozen=True, array_like=True):
 
 
 class Gpu(Struct, frozen=True):
-    """One NVIDIA device at one instant. `throttled`: NVML's bit mask; `foreign`: other processes that compute on it."""
+    """One NVIDIA device at one instant. `throttled`: NVML's bit mask; `foreign`: other processes that compute on it.
+
+    `foreign` is None where this process is not among those that NVML names: in a container it names the host's.
+    """
 
     sm_mhz: int
     memory_mhz: int
     watts: float
     celsius: int
     throttled: int
-    foreign: int
+    foreign: int | None
 
 
 class Sensed(Struct, frozen=True):
@@ -171,7 +174,7 @@ def _gpu() -> Gpu | None:
             watts=pynvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
             celsius=pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
             throttled=pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
-            foreign=sum(process.pid != os.getpid() for process in running),
+            foreign=len(running) - 1 if os.getpid() in {process.pid for process in running} else None,
         )
     except pynvml.NVMLError:
         return None  # a device that does not tell all of it tells nothing

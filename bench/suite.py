@@ -1,6 +1,8 @@
 """Suite -> cases: TOML to frozen structs, every name checked before anything runs."""
 
 import difflib
+import re
+import tomllib
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -12,7 +14,7 @@ from msgspec.structs import replace
 
 from bench import backends, datasets, workloads
 from bench.errors import BenchError
-from bench.machine import Machine
+from bench.machine import Machine, no_gpu
 from bench.records import Case
 
 MAX_BATCH = 2**20
@@ -131,15 +133,37 @@ def load(path: Path) -> Suite:
     except OSError as error:
         raise BenchError(f"cannot read suite {path}: {error.strerror}") from None
     if not text.strip():
-        raise BenchError(f"suite {path} is empty; wanted a name and at least one [[matrix]], see suites/quick.toml")
+        raise BenchError(
+            f"suite {path} is empty; wanted a name and at least one [[matrix]]; docs/suites.md has every key"
+        )
     try:
         return msgspec.toml.decode(text, type=Suite)
-    except (
-        msgspec.DecodeError,
-        ValueError,
-        RecursionError,
-    ) as error:  # tomllib leaves huge numbers and depths to Python
-        raise BenchError(f"suite {path}: {error}; see suites/quick.toml for every key") from None
+    except msgspec.ValidationError as error:
+        raise BenchError(f"suite {path}: {error}{_found(text, str(error))}; docs/suites.md has every key") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        # tomllib leaves huge numbers and depths to Python.
+        raise BenchError(f"suite {path}: {error}; docs/suites.md has every key") from None
+
+
+def _found(text: str, said: str) -> str:
+    """What stands where msgspec's message points, or the keys that are known where one is not."""
+    where = re.search(r"at `\$(.*?)`", said)
+    steps = re.findall(r"\.(\w+)|\[(\d+)\]", where.group(1)) if where else []
+    parts: dict[str, type[Struct]] = {"matrix": Matrix, "protocol": Protocol}
+    kind: type[Struct] = Suite
+    value: object = tomllib.loads(text)
+    for name, index in steps:
+        if name in parts:
+            kind = parts[name]
+        if isinstance(value, dict) and name in value:
+            value = value[name]
+        elif isinstance(value, list) and index and int(index) < len(value):
+            value = value[int(index)]
+        else:
+            return ""
+    if "unknown field" in said:
+        return f"; there are {', '.join(kind.__struct_fields__)}"
+    return "" if isinstance(value, dict) else f", found {value!r}"
 
 
 def check(filters: Filters) -> None:
@@ -161,6 +185,8 @@ NO_FILTERS = Filters()
 def plan(suite: Suite, machine: Machine, filters: Filters = NO_FILTERS) -> list[Planned]:
     """Every case of the suite on this machine, in its order; `BenchError` for an unknown name or a duplicate."""
     check(filters)
+    if filters.device == ("gpu",) and not machine.gpus:
+        raise no_gpu("leave out --device gpu")
     planned: dict[Case, Planned] = {}
     for index, matrix in enumerate(suite.matrix):
         for axis, known in KNOWN.items():
@@ -168,7 +194,10 @@ def plan(suite: Suite, machine: Machine, filters: Filters = NO_FILTERS) -> list[
                 if value not in known:
                     names = ", ".join(map(str, known))
                     raise BenchError(f"suite {suite.name}: no {axis} '{value}' in matrix[{index}]; there are {names}")
-        cases = _cases(matrix, machine, filters)
+        try:
+            cases = _cases(matrix, machine, filters)
+        except BenchError as error:
+            raise BenchError(f"suite {suite.name}, matrix[{index}]: {error}") from None
         seen: set[Case] = set()
         for case, asked in cases:
             # Told apart by the layout asked for: a model without images is one case in all of them, and no duplicate.
@@ -211,10 +240,7 @@ def _device(asked: str, machine: Machine, backend: backends.Backend) -> str:
     if asked == "auto":
         return "gpu" if machine.gpus and "gpu" in backend.devices else "cpu"
     if asked == "gpu" and not machine.gpus:
-        raise BenchError(
-            "device 'gpu' is asked for and this machine has no NVIDIA device that a driver shows; "
-            "run a suite for the CPU, such as quick or cpu"
-        )
+        raise no_gpu("run a suite for the CPU, such as quick or cpu")
     return asked
 
 

@@ -8,14 +8,13 @@ import numpy as np
 from bench import clock, evidence, feeds, memory, probes, quiet, warm_up
 from bench.errors import BenchError
 from bench.messages import Burst, Bursts, Inspected, Warm, Warmed
-from bench.program import BackendModule, Settings
+from bench.program import BLOCKING, BackendModule, Settings
 from bench.sensors import Watcher
 from bench.workload import Workload
 
 FIRST_CALLS = 3  # timed apart
 FIRST_STEPS = 5  # whose losses the proof foretells
 DISPATCHED = 8  # calls in a row that no framework's queue refuses
-BLOCKING = 0.9  # a call that takes this share of its step or more does not return before its work is done
 FENCES = 200  # a burst lasts as long as so many of them at least
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from bench import backends, ceilings, evidence, feeds, messages, probes, workloads
-from bench.errors import BenchError, Unsupported
+from bench.errors import FULL, BenchError, Unsupported
 from bench.messages import (
     Answer,
     Burst,
@@ -156,6 +156,8 @@ def failure(error: BaseException) -> Failed:
         return Failed("unsupported", str(error))
     if isinstance(error, BenchError):
         return Failed("error", str(error))
+    if isinstance(error, OSError) and error.errno in FULL:
+        return Failed(messages.DISK, f"a worker cannot write {error.filename or 'a file'}: {error.strerror}")
     # Dynamo and Inductor wrap what happened inside them.
     if isinstance(error, MemoryError) or any(
         word in f"{type(error).__name__} {error}".lower() for word in OUT_OF_MEMORY

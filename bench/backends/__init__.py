@@ -2,6 +2,7 @@
 
 from importlib import import_module, metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import cast
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ MODES = ("eager", "graph", "compiled")
 PHASES = ("train", "infer")
 MEASURES = ("throughput", "latency")
 PRECISIONS = ("fp32", "fp64")
+ITEM_BYTES = {"fp32": 4, "fp64": 8}
 LAYOUTS = ("nchw", "nhwc")
 DEVICES = ("cpu", "gpu")
 
@@ -34,7 +36,7 @@ class Backend(Struct, frozen=True):
         absent = [package for package in self.packages if find_spec(package) is None]
         if not absent:
             return ""
-        return f"{' and '.join(absent)} not installed: pip install 'stepwatch[{self.extra}]'"
+        return f"{' and '.join(absent)} not installed: {install(self.extra)}"
 
     def versions(self) -> dict[str, str]:
         """Distribution name to installed version."""
@@ -105,6 +107,12 @@ REGISTRY = {
         ),
     )
 }
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra: of the checkout that this is, or of the distribution."""
+    checkout = (Path(__file__).parents[2] / "constraints.txt").exists()
+    return f"pip install -c constraints.txt -e '.[{extra}]'" if checkout else f"pip install 'stepwatch[{extra}]'"
 
 
 def get(name: str) -> Backend:

@@ -10,13 +10,12 @@ from tabulate import tabulate
 from bench import backends, machine, parity, proofs, workloads
 from bench.errors import BenchError
 from bench.evidence import Evidence
-from bench.machine import Machine
+from bench.machine import Machine, no_gpu
 from bench.process import WorkerFailed
 from bench.progress import Watch
 from bench.proofs import Subject
 from bench.schedule import EXPECTED
 from bench.suite import Filters, check
-from bench.verbs.run import check_deadline
 
 Line = tuple[str, ...]
 GOLDEN = Path(__file__).parent.parent / "workloads" / "golden"
@@ -24,14 +23,18 @@ GOLDEN = Path(__file__).parent.parent / "workloads" / "golden"
 
 def execute(filters: Filters, *, device: str, fresh: bool, write_golden: bool, deadline: float) -> int:
     """Prints the proof; 1 where a rung broke, 3 where a proof could not be made, else 0."""
-    check_deadline(deadline)
     check(filters)
     here = machine.read()
     if device == "gpu" and not here.gpus:
-        raise BenchError(
-            "device 'gpu' is asked for and this machine has no NVIDIA device that its driver shows; use --device cpu"
-        )
+        raise no_gpu("use --device cpu")
+    if device == "auto":
+        device = "gpu" if here.gpus else "cpu"
+    if write_golden and (filters.backend or filters.mode):
+        raise BenchError("--write-golden wants every backend and mode to agree; leave out --backend and --mode")
     subjects, lines = _subjects(filters, device, here)
+    if not subjects:
+        why = "; ".join(sorted({line[-1] for line in lines})) or "the null backend computes nothing"
+        raise BenchError(f"nothing to prove: {why}")
     watch = Watch(EXPECTED["proof"] * len(subjects), len(subjects))
     proved: dict[str, list[Evidence]] = {}
     statuses = []
@@ -47,8 +50,10 @@ def execute(filters: Filters, *, device: str, fresh: bool, write_golden: bool, d
     align = ("left", "left", "left", "left", "right", "right", "right", "right", "left")
     print(tabulate(lines, names, tablefmt="pipe", disable_numparse=True, colalign=align))
     broken = "parity_failed" in statuses
-    if write_golden and not broken:
+    if write_golden and set(statuses) == {"ok"}:
         _write(proved)
+    elif write_golden:
+        print("The golden evidence is not written: not every proof held.")
     return 1 if broken else 3 if set(statuses) & {"error", "crashed", "oom", "timeout"} else 0
 
 
@@ -64,7 +69,8 @@ def _subjects(filters: Filters, device: str, here: Machine) -> tuple[list[Subjec
             if reason := backend.missing():
                 lines.append((name, backend.name, "-", "-", "-", "-", "-", "-", f"skipped: {reason}"))
                 continue
-            for mode in filters.mode or backend.modes:
+            named = dict.fromkeys(backend.modes[0] if mode == "default" else mode for mode in filters.mode)
+            for mode in named or backend.modes:
                 for layout in backend.layouts if workload.has_layout() else ("flat",):
                     if reason := backend.why_not(mode=mode, layout=layout, device=device):
                         lines.append((name, backend.name, mode, layout, "-", "-", "-", "-", f"unsupported: {reason}"))
@@ -86,7 +92,7 @@ def _prove(
     path = proofs.path_of(subject, here)
     if fresh:
         path.unlink(missing_ok=True)
-    if not path.exists():
+    if not proofs.cached(path):
         try:
             proofs.Making(subject, path, {}, log=logs / "log", deadline=deadline).finish()
         except WorkerFailed as error:

@@ -1,6 +1,5 @@
 """The verb `run`: from a request to a run folder and its table."""
 
-import errno
 import os
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from msgspec.structs import replace
 
 from bench import datasets, machine, records, runner, schedule, status
 from bench import run as runs
-from bench.errors import BenchError
+from bench.errors import CANNOT_WRITE, BenchError
 from bench.prices import asked, book
 from bench.progress import duration
 from bench.reports import csv, markdown
@@ -21,7 +20,6 @@ from bench.verbs.report import rendered, say
 DEADLINE = 300.0  # seconds; the slowest honest case seen was torch.compile's first CNN step on 2 cores, under 60
 PATIENCE = 60.0  # seconds; a neighbour's compilation or download is over by then, a neighbour's service never is
 LONGEST_DEADLINE = 7 * 86_400.0
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 ONE_OF_THEM = "--resume and --retry exclude each other: --retry also goes on with what is not measured yet"
@@ -36,7 +34,7 @@ class Request(Struct, frozen=True):
     filters: Filters
     resume: Path | None
     retry: Path | None
-    deadline: float
+    deadline: float | None
     patience: float
     price: asked.Asked
 
@@ -47,10 +45,13 @@ def check_patience(seconds: float) -> None:
         raise BenchError(f"--patience wants seconds from 0 to {LONGEST_DEADLINE:g} (a week), found {seconds:g}")
 
 
-def check_deadline(seconds: float) -> None:
-    """`BenchError` for a deadline that is no time to wait for."""
+def check_deadline(seconds: float | None) -> float:
+    """The deadline asked for, else the default; `BenchError` for one that is no time to wait for."""
+    if seconds is None:
+        return DEADLINE
     if not 0 < seconds <= LONGEST_DEADLINE:
         raise BenchError(f"--deadline wants seconds above 0 and up to {LONGEST_DEADLINE:g} (a week), found {seconds:g}")
+    return seconds
 
 
 def execute(request: Request) -> int:
@@ -72,7 +73,7 @@ def execute(request: Request) -> int:
     try:
         work = runner.Runner(run, folder, retry=request.retry is not None, patience=request.patience)
         if work.torn:
-            say(f"{folder / 'results.jsonl'}: the last line was torn and is dropped; that record is made again")
+            say(f"{folder / 'results.jsonl'}: the last line was torn and is dropped; what it held is made again")
         try:
             work.execute()
         except KeyboardInterrupt:
@@ -114,20 +115,21 @@ def dry_run(request: Request) -> int:
         print(f"{planned.case}" + (f"  {planned.status}: {planned.reason}" if planned.status else ""))
     works = [work for work in schedule.works(run) if schedule.left(run, work, made)]
     counts = {kind: [w for w in works if w.kind == kind] for kind in ("proof", "ceiling", "pilot", "round")}
-    bound = request.patience + request.deadline * sum(1 if w.kind == "proof" else len(w.cases) for w in works)
-    print(
-        f"\n{len(run.planned)} cases, {sum(not p.status for p in run.planned)} to be measured, data: {_data_line(run)}"
-    )
+    print(f"\n{len(run.planned)} cases, {sum(not p.status for p in run.planned)} to be measured. {_data_line(run)}")
     print(f"{len(works)} processes: " + ", ".join(f"{len(found)} {kind}s" for kind, found in counts.items()))
-    print(
-        f"At most {duration(bound)}: every proof, and every case of every other process, may take its deadline of "
-        f"{request.deadline:g} s before it is killed, and a busy machine is waited for {request.patience:g} s in all."
-    )
+    if not works:
+        print("Nothing is left to do.")
+        return 0
     seconds = schedule.EXPECTED
     print(
         f"Likely about {duration(sum(w.expected for w in works))}: {seconds['proof']:g} s a proof that is not cached, "
         f"{seconds['ceiling']:g} s a backend's ceilings, {seconds['start']:g} s to start a process, "
         f"{seconds['case']:g} s a case in it (warm-up, bursts, compilation)."
+    )
+    bound = request.patience + run.deadline * sum(1 if w.kind == "proof" else len(w.cases) for w in works)
+    print(
+        f"At most {duration(bound)}: every proof, and every case of every other process, may take its deadline of "
+        f"{run.deadline:g} s before it is killed, and a busy machine is waited for {request.patience:g} s in all."
     )
     return 0
 
@@ -139,7 +141,7 @@ def _planned(request: Request) -> Run:
     suite = _effective(request, load(find(request.suite)))
     cases = plan(suite, here, request.filters)
     better = next((b for name in {p.case.data for p in cases} if (b := datasets.locate(name).better)), "")
-    return runs.create(suite, cases, here, request.filters, request.deadline, better)
+    return runs.create(suite, cases, here, request.filters, check_deadline(request.deadline), better)
 
 
 def _effective(request: Request, suite: Suite) -> Suite:
@@ -161,7 +163,7 @@ def _continued(request: Request, folder: Path) -> Run:
     new = runs.create(suite, plan(suite, here, old.filters), here, old.filters, old.deadline, old.better_data)
     runs.check_same(old, new, folder)
     _verify(old)
-    return replace(old, deadline=request.deadline)
+    return replace(old, deadline=request.deadline or old.deadline)
 
 
 def _verify(run: Run) -> None:
