@@ -5,7 +5,7 @@ Keys: `logits`, `loss`, `gradient/<path>`, `losses` (each optimiser step), `weig
 
 import numpy as np
 
-from bench.axes import Array
+from bench.placement import Array
 from bench.program import Program
 from bench.workload import Workload, batches
 

@@ -119,7 +119,10 @@ def _check_mode(case: Case, warmed: Warmed) -> None:
 
 def _check_losses(case: Case, warmed: Warmed, proof: Proof) -> None:
     workload = workloads.get(case.workload)
-    wanted = np.array(proof.first_losses[f"{case.phase}/{case.data}/{case.batch}"])
+    feed = f"{case.phase}/{case.data}/{case.batch}"
+    if feed in proof.broken_feeds:
+        raise WorkerFailed(Failed("parity_failed", proof.broken_feeds[feed]))
+    wanted = np.array(proof.first_losses[feed])
     stochastic = case.phase == "train" and workload.deterministic() != workload
     allowed = STOCHASTIC_TOLERANCE if stochastic else parity.tolerance(workload, case.precision)
     far = parity.first_losses_differ(warmed.losses, wanted, allowed)

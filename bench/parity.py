@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from bench.axes import Array
 from bench.errors import BenchError
 from bench.evidence import BATCH, SEED, STEPS, Evidence
 from bench.layers import Dropout
+from bench.placement import Array
 from bench.workload import SGD, Workload
 
 RUNGS = ("logits", "loss", "gradient", "losses", "weight")

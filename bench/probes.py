@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 from msgspec.structs import replace
 
-from bench.axes import Array
 from bench.layers import Conv2D, Dense, Dropout, Flatten, Layer
+from bench.placement import Array
 from bench.program import BackendModule, Settings
 from bench.workload import SGD, Workload
 

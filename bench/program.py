@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from msgspec import Struct
 
-from bench.axes import Array
+from bench.placement import Array
 from bench.workload import Workload
 
 # A call that takes this share of its step or more does not return before its work is done.

@@ -48,12 +48,17 @@ def subject_of(case: Case, feeds: Feeds, seed: int) -> Subject:
 
 
 class Verdict(Struct, frozen=True):
-    """`broken` is empty where every rung held; `first_losses` by phase/data/batch, in fp64."""
+    """`broken` is empty where every rung held; `first_losses` by phase/data/batch, in fp64.
+
+    `broken_feeds`, by the same names: where only a case's own batches showed that it does other work. A compiler that
+    gets one batch size wrong may get the others right.
+    """
 
     parity_fp64: float | None
     parity_error: float | None
     broken: str
     first_losses: dict[str, list[float]]
+    broken_feeds: dict[str, str] = {}
 
 
 def folder() -> Path:
@@ -142,33 +147,37 @@ def judge(subject: Subject, found: Evidence, reference: Evidence | None, *, gold
     floor = parity.tolerance(workload, subject.precision)
     as_measured = parity.compare(measured, fp64, floor)
     checks.append((f"{subject.precision} against fp64", as_measured))
-    broken = _first_break(subject, found, reference, checks, first)
-    # A broken proof's losses may be NaN, and nothing is timed against them.
-    return Verdict(error64, _finite(as_measured.error), broken, {} if broken else first)
+    broken = _first_break(subject, found, checks)
+    if broken:
+        # A broken proof's losses may be NaN, and nothing is timed against them.
+        return Verdict(error64, _finite(as_measured.error), broken, {})
+    feeds = {
+        name: why for name, losses in first.items() if (why := _feed_break(subject, found, reference, name, losses))
+    }
+    held = {name: losses for name, losses in first.items() if name not in feeds}
+    return Verdict(error64, _finite(as_measured.error), "", held, feeds)
 
 
-def _first_break(
-    subject: Subject,
-    found: Evidence,
-    reference: Evidence | None,
-    checks: list[tuple[str, parity.Agreement]],
-    first: dict[str, list[float]],
-) -> str:
-    """What broke first, in words: a rung, dropout, or the first losses of a case's own batches; empty if all held."""
+def _first_break(subject: Subject, found: Evidence, checks: list[tuple[str, parity.Agreement]]) -> str:
+    """What broke first, in words: a rung, or dropout; empty if all held."""
     workload = workloads.get(subject.workload)
-    strict, floor = (parity.tolerance(workload, precision) for precision in ("fp64", subject.precision))
     for what, agreement in checks:
         if agreement.broken:
             return f"{what}: {agreement.broken}"
-    if broken := parity.inference_break(found, floor) or parity.dropout_break(workload, found):
-        return str(broken)
-    for key, wanted in first.items():
-        far = parity.first_losses_differ(tuple(found[f"measured/first/{key}"]), np.array(wanted), floor)
-        if far is not None:
-            return f"first losses of {key}: differ by {far:.2g}, allowed {floor:.0e}"
-        other = None if reference is None else reference.get(f"fp64/first/{key}")
-        if other is not None and (far := parity.first_losses_differ(tuple(wanted), other, strict)) is not None:
-            return f"first losses of {key}: differ by {far:.2g} between backends"
+    floor = parity.tolerance(workload, subject.precision)
+    return str(parity.inference_break(found, floor) or parity.dropout_break(workload, found) or "")
+
+
+def _feed_break(subject: Subject, found: Evidence, reference: Evidence | None, name: str, losses: list[float]) -> str:
+    """Whether the first losses on a case's own batches differ: as measured from fp64, or fp64 from another backend."""
+    workload = workloads.get(subject.workload)
+    strict, floor = (parity.tolerance(workload, precision) for precision in ("fp64", subject.precision))
+    far = parity.first_losses_differ(tuple(found[f"measured/first/{name}"]), np.array(losses), floor)
+    if far is not None:
+        return f"first losses of {name}: differ by {far:.2g}, allowed {floor:.0e}"
+    other = None if reference is None else reference.get(f"fp64/first/{name}")
+    if other is not None and (far := parity.first_losses_differ(tuple(losses), other, strict)) is not None:
+        return f"first losses of {name}: differ by {far:.2g} between backends"
     return ""
 
 

@@ -45,9 +45,9 @@ class Prover:
             making.finish()
         found = proofs.load(path)
         verdict = proofs.judge(subject, found, self._reference(cases[0]))
-        if verdict.broken:
+        if verdict.broken or verdict.broken_feeds:
             path.unlink()  # only a proof that held is kept
-        else:
+        if not verdict.broken:
             self.evidence.setdefault(cases[0].workload, found)
         return verdict, making is None
 

@@ -53,7 +53,7 @@ class Origin(Struct, frozen=True):
 
 
 class Proof(Struct, frozen=True, tag=True):
-    """What the ladder said of one worker's program. `broken` is empty where it held.
+    """What the ladder said of one worker's program. `broken` is empty where it held; `broken_feeds`: see `proofs`.
 
     An error that is not known (nothing to compare with) or not finite is None.
     """
@@ -65,6 +65,7 @@ class Proof(Struct, frozen=True, tag=True):
     broken: str
     first_losses: dict[str, list[float]]
     cached: bool
+    broken_feeds: dict[str, str] = {}
     schema: int = SCHEMA
 
 
@@ -252,7 +253,7 @@ def failed(record: Record) -> bool:
     """Whether `--retry` makes it again."""
     match record:
         case Proof():
-            return bool(record.broken)
+            return bool(record.broken or record.broken_feeds)
         case Ceiling():
             return bool(record.reason)
         case _:

@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.machine import Machine
 from bench.suite import Filters, Planned, Suite
 
-SHARED = ("layers", "axes", "workload", "program", "datasets", "feeds", "evidence", "probes", "worker")
+SHARED = ("layers", "placement", "workload", "program", "datasets", "feeds", "evidence", "probes", "worker")
 
 
 class Run(Struct, frozen=True):

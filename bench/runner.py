@@ -118,9 +118,17 @@ class Runner:
             for case in cases:
                 self._fail(case, PILOT_ROUND, error.failed, self.prover.log(case))
             return
-        errors = verdict.parity_fp64, verdict.parity_error
-        origin = self._origin(case, PILOT_ROUND)
-        self._append(Proof(case.worker, origin, *errors, verdict.broken, verdict.first_losses, cached))
+        proof = Proof(
+            worker=case.worker,
+            origin=self._origin(case, PILOT_ROUND),
+            parity_fp64=verdict.parity_fp64,
+            parity_error=verdict.parity_error,
+            broken=verdict.broken,
+            first_losses=verdict.first_losses,
+            cached=cached,
+            broken_feeds=verdict.broken_feeds,
+        )
+        self._append(proof)
         if verdict.broken:
             for case in cases:
                 self._fail(case, PILOT_ROUND, Failed("parity_failed", verdict.broken), Path())

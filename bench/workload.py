@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from bench.axes import Array
 from bench.errors import BenchError
 from bench.layers import Dropout, Flops, Layer, Shape, Traffic
+from bench.placement import Array
 
 
 class SGD(Struct, frozen=True, tag=True):

@@ -9,10 +9,10 @@ import numpy as np
 import optax
 from flax import nnx
 
-from bench.axes import Array
 from bench.backends.jax import device
 from bench.backends.jax.layers import modules
 from bench.backends.jax.optimiser import optimiser
+from bench.placement import Array
 from bench.program import Settings
 from bench.workload import Workload
 

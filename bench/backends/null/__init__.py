@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.axes import Array
+from bench.placement import Array
 from bench.program import Facts, Settings
 from bench.workload import Workload
 

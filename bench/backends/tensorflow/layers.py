@@ -5,8 +5,8 @@ from typing import Any, assert_never
 
 import tensorflow as tf
 
-from bench.axes import Array, Placement
 from bench.layers import Conv2D, Dense, Dropout, Flatten, MaxPool, ReLU, Shape
+from bench.placement import Array, Placement
 from bench.workload import Workload
 
 Operation = Callable[[Any, bool], Any]  # (tensor, training) -> tensor

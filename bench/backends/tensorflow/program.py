@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bench.axes import Array
 from bench.backends.tensorflow.layers import Model
 from bench.backends.tensorflow.optimiser import optimiser
 from bench.errors import Unsupported
+from bench.placement import Array
 from bench.program import Settings
 from bench.workload import Workload
 

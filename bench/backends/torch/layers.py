@@ -4,8 +4,8 @@ from typing import assert_never
 
 from torch import Tensor, nn
 
-from bench.axes import Placement
 from bench.layers import Conv2D, Dense, Dropout, Flatten, MaxPool, ReLU, Shape
+from bench.placement import Placement
 from bench.workload import Workload
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.axes import Array
 from bench.backends.torch.layers import modules
 from bench.backends.torch.optimiser import optimiser
 from bench.errors import Unsupported
+from bench.placement import Array
 from bench.program import Settings
 from bench.workload import Workload
 
