@@ -44,12 +44,12 @@ def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
     if work.kind == "proof":
         known = work.cases[0].worker in made
         return [] if known else [case for case in work.cases if (case, PILOT_ROUND) not in made]
-    if work.kind == "ceiling":
-        return [] if ceiling_key(work.cases[0]) in made else list(work.cases)
-    open_cases = [case for case in work.cases if (case, work.round) not in made]
     proof = made.get(work.cases[0].worker)
     if isinstance(proof, Proof) and proof.broken:
         return []  # also where a kill fell between the broken proof and its cases' failures
+    if work.kind == "ceiling":
+        return [] if ceiling_key(work.cases[0]) in made else list(work.cases)
+    open_cases = [case for case in work.cases if (case, work.round) not in made]
     if work.kind == "pilot":
         return open_cases
     failures = Counter(r.case for r in made.values() if isinstance(r, Failure))

@@ -44,7 +44,8 @@ class Gpu(Struct, frozen=True):
 
 
 class Sensed(Struct, frozen=True):
-    """Around one case in one process: readings before the first burst, after each, and what else was to be seen."""
+    """Around one case in one process: readings before its warm-up, before the first burst, after each burst; the rest
+    speaks of that whole time."""
 
     readings: tuple[Reading, ...]
     load: float | None

@@ -46,6 +46,8 @@ class Trial:
         if reason := probes.misplaced(self.kinds, self.settings):
             raise BenchError(reason)
         losses = tuple(map(float, program.losses())) if self.phase == "train" else self._infer_losses()
+        # From here on, so that the bursts of a quick case are not too short for the kernel's counters.
+        self.watch = Watcher(self.settings.device)
         started = perf_counter()
         if question.steps:
             warm_up.repeat(step, feed, program.fence, steps=question.steps)
@@ -87,10 +89,13 @@ class Trial:
     def burst(self, question: Burst) -> Bursts:
         """Times the bursts; then looks whether the program falls silent, and once more if it seems not to."""
         program, step, feed = self.program, self.step, self.feed
-        compiled, watch = program.compilations() or 0, Watcher(self.settings.device)
+        compiled = program.compilations() or 0
+        self.watch()
         started = perf_counter()
-        timings = clock.bursts(step, feed, program.fence, steps=question.steps, count=question.count, between=watch)
-        seconds, sensed = perf_counter() - started, watch.ended()
+        timings = clock.bursts(
+            step, feed, program.fence, steps=question.steps, count=question.count, between=self.watch
+        )
+        seconds, sensed = perf_counter() - started, self.watch.ended()
         grown, peak = (program.compilations() or 0) - compiled, program.peak_bytes()
         left_over = self._left_over(question.quiet_steps)
         for _ in range(quiet.TRIES - 1):

@@ -54,7 +54,7 @@ def test_an_absent_framework_fails_once_where_it_is_required_and_skips_elsewhere
     done = python("-m", "pytest", *options, *chosen, folder=ROOT, PYTHONPATH=path, BENCH_REQUIRE=required)
     assert done.returncode == code, done.stdout
     assert says in done.stdout.splitlines()[-1]
-    assert "torch not installed: pip install 'stepwatch[torch]'" in done.stdout
+    assert f"torch not installed: {backends.install('torch')}" in done.stdout
 
 
 # --- the registry -----------------------------------------------------------------------------------------------------
@@ -103,11 +103,17 @@ def test_every_other_combination_exists_as_far_as_the_registry_knows(name: str) 
 
 def test_missing_names_each_absent_package_and_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "find_spec", lambda package: None if package in ("flax", "optax") else object())
-    assert backends.get("jax").missing() == "flax and optax not installed: pip install 'stepwatch[jax]'"
+    assert backends.get("jax").missing() == f"flax and optax not installed: {backends.install('jax')}"
     assert backends.get("torch").missing() == ""
     monkeypatch.setattr(backends, "find_spec", lambda package: None)
-    assert backends.get("torch").missing() == "torch not installed: pip install 'stepwatch[torch]'"
+    assert backends.get("torch").missing() == f"torch not installed: {backends.install('torch')}"
     assert backends.get("null").missing() == ""
+
+
+def test_how_to_install_an_extra_depends_on_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backends.install("jax") == "pip install -c constraints.txt -e '.[jax]'"  # this is a checkout
+    monkeypatch.setattr(backends, "__file__", str(tmp_path / "bench" / "backends" / "__init__.py"))
+    assert backends.install("jax") == "pip install 'stepwatch[jax]'"
 
 
 def test_versions_are_those_of_the_distributions_that_are_here() -> None:

@@ -88,10 +88,13 @@ def outside(found: Iterable[str], allowed: set[str]) -> list[str]:
 
 # --- the rules: each gives, for a package's sources, what breaks it, as "module: what" --------------------------------
 
-NEUTRAL = {"bench.layers", "bench.axes", "bench.workload", "bench.workloads", "bench.datasets", "bench.errors"}
-ADAPTER = {"bench.axes", "bench.errors", "bench.layers", "bench.program", "bench.workload", "numpy", "msgspec"}
+NEUTRAL = {"bench.layers", "bench.placement", "bench.workload", "bench.workloads", "bench.datasets", "bench.errors"}
+ADAPTER = {"bench.placement", "bench.errors", "bench.layers", "bench.program", "bench.workload", "numpy", "msgspec"}
 # They read what was recorded; nothing that they import may start a process or measure.
-PURE = ("bench.stats", "bench.parity", "bench.prices", "bench.table", "bench.reports")
+PURE = (
+    *("bench.stats", "bench.noise", "bench.bounds", "bench.break_even", "bench.status"),
+    *("bench.parity", "bench.prices", "bench.table", "bench.reports"),
+)
 RUNNING = {
     "bench.runner",
     "bench.process",
@@ -100,10 +103,17 @@ RUNNING = {
     "bench.verbs.run",
     "bench.verbs.parity",
     "bench.proofs",
+    "bench.prover",
+    "bench.measuring",
+    "bench.trial",
+    "bench.ceilings",
     "bench.clock",
 }
-# What is imported in the worker's process alone, by the worker.
-WORKERS_OWN = {"bench.worker", "bench.clock", "bench.probes"}
+# What is imported in the worker's process alone: by the worker, and by each other.
+WORKERS_OWN = {
+    *("bench.worker", "bench.trial", "bench.warm_up", "bench.quiet", "bench.memory", "bench.ceilings"),
+    *("bench.clock", "bench.probes"),
+}
 
 
 def neutral(sources: Sources) -> list[str]:
@@ -183,7 +193,7 @@ def apart(sources: Sources) -> list[str]:
 
 def sheltered(sources: Sources) -> list[str]:
     """The worker answers; it knows nothing of who asks, of records and of prices."""
-    parents = RUNNING - {"bench.worker", "bench.clock"} | {"bench.records", "bench.table", "bench.prices", "bench.run"}
+    parents = RUNNING - WORKERS_OWN | {"bench.records", "bench.table", "bench.prices", "bench.run"}
     return [f"bench.worker: {what}" for what in sorted(reached("bench.worker", sources) & parents)]
 
 
@@ -220,7 +230,7 @@ MADE_UP: list[tuple[Rule, str, str, str]] = [
     (neutral, "bench.layers", "import pandas", "bench.layers: pandas"),
     (neutral, "bench.layers", "from sklearn.datasets import load_digits", "bench.layers: sklearn.datasets"),
     (neutral, "bench.datasets", "from sklearn import svm", "bench.datasets: sklearn"),
-    (neutral, "bench.axes", "def f():\n    import bench.runner", "bench.axes: bench.runner"),
+    (neutral, "bench.placement", "def f():\n    import bench.runner", "bench.placement: bench.runner"),
     (adapters, "bench.backends.torch.new", "import tensorflow", "bench.backends.torch.new: tensorflow"),
     (
         adapters,
@@ -257,10 +267,21 @@ MADE_UP: list[tuple[Rule, str, str, str]] = [
         "from bench.verbs import doctor",
         "bench.prices.book: bench.process",
     ),  # by way of another
+    (pure, "bench.noise", "from bench import prover", "bench.noise: bench.prover"),
+    (pure, "bench.bounds", "from bench.ceilings import measure", "bench.bounds: bench.ceilings"),
+    (pure, "bench.break_even", "from bench.measuring import sample", "bench.break_even: bench.measuring"),
+    (pure, "bench.status", "from bench import runner", "bench.status: bench.runner"),
+    (pure, "bench.patience", "from bench.process import Process", "bench.noise: bench.process"),  # what noise imports
     (apart, "bench.runner", "from bench.worker import Worker", "bench.runner: bench.worker"),
+    *(
+        (apart, "bench.measuring", f"from bench import {name}", f"bench.measuring: bench.{name}")
+        for name in ("trial", "warm_up", "quiet", "memory", "ceilings", "probes")
+    ),
     (apart, "bench.table", "from bench import clock", "bench.table: bench.clock"),
     (sheltered, "bench.worker", "from bench import records", "bench.worker: bench.records"),
     (sheltered, "bench.evidence", "from bench.runner import Runner", "bench.worker: bench.runner"),
+    (sheltered, "bench.trial", "from bench.records import Sample", "bench.worker: bench.records"),
+    (sheltered, "bench.sensors", "from bench import measuring", "bench.worker: bench.measuring"),
     (short, "bench.stats", "x = 0\n" * 301, "bench.stats: 301 lines, at most 300"),
     (told, "bench.stats", "x = 0", "bench.stats: no docstring"),
     (told, "bench.stats", '"""' + "line\n" * 7 + '"""', "bench.stats: more than six lines"),

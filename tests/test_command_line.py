@@ -14,6 +14,7 @@ from test_table import CASE, run_of
 
 from bench import backends, run, workloads
 from bench.__main__ import main
+from bench.records import SCHEMA
 
 VERBS = ["run", "parity", "report", "show", "list", "doctor", "data fetch", "data here"]
 LONG = "x" * 300  # longer than a file name may be
@@ -92,6 +93,10 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     **{
         f"deadline {text}": (["run", "./suite.toml", "--deadline", text, "--out", "out"], ["deadline"])
         for text in ("0", "-1", "nan", "inf", "1e300", "soon")
+    },
+    **{
+        f"patience {text}": (["run", "./suite.toml", "--patience", text, "--out", "out"], ["patience"])
+        for text in ("-1", "nan", "inf", "1e300", "soon")
     },
     "deadline of a proof": (["parity", "mlp", "--backend", "null", "--deadline", "nan"], ["deadline"]),
     "deadline of a resumed run": (["run", "--resume", "begun", "--deadline", "-1"], ["deadline"]),
@@ -184,9 +189,10 @@ def test_a_link_that_leads_nowhere_is_not_overwritten(here: Path, capsys: pytest
     ("text", "words"),
     [
         (b"", ["is not a run's"]),
-        (b"{}", ["schema version 1", "found None"]),
-        (b'{"schema": 99}', ["schema version 1", "found 99"]),
-        (b'{"schema": 1}', ["is not a run's"]),
+        (b"{}", [f"schema version {SCHEMA}", "found None"]),
+        (b'{"schema": 99}', [f"schema version {SCHEMA}", "found 99"]),
+        (b'{"schema": 1}', [f"schema version {SCHEMA}", "found 1", "with the Stepwatch that wrote it"]),
+        (f'{{"schema": {SCHEMA}}}'.encode(), ["is not a run's"]),
         (b"[1]", ["is not a run's"]),
         (b"\xff\xfe", ["is not a run's"]),
         (b'{"schema": 1, "commit": "\xff"}', ["is not a run's"]),
@@ -272,15 +278,16 @@ def test_a_reader_that_goes_away_is_no_traceback(here: Path) -> None:
 
 def test_a_dry_run_prints_cases_and_bound_and_creates_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(here)
-    assert main(["run", "./suite.toml", "--dry-run", "--out", "out", "--rounds", "5", "--deadline", "2"]) == 0
+    asked = ["--rounds", "5", "--deadline", "2", "--patience", "7"]
+    assert main(["run", "./suite.toml", "--dry-run", "--out", "out", *asked]) == 0
     said = capsys.readouterr()
     for phase in ("train", "infer"):
         for measure in ("throughput", "latency"):
             assert re.search(rf"^mlp null eager fp32 flat cpu {phase} {measure} batch 64$", said.out, re.MULTILINE)
     assert "4 cases, 4 to be measured" in said.out and "synthetic" in said.out
-    assert "9 processes: 0 proofs, 4 pilots, 5 rounds" in said.out
-    # 2 s for each case of each process: 4 pilots and 5 rounds of 4
-    assert "At most 48 s" in said.out
+    assert "9 processes: 0 proofs, 0 ceilings, 4 pilots, 5 rounds" in said.out
+    # 2 s for each case of each process, 4 pilots and 5 rounds of 4, and what a busy machine is waited for
+    assert "At most 55 s" in said.out and "waited for 7 s in all" in said.out
     assert "Likely about" in said.out
     assert said.err == ""
     assert contents(here) == before

@@ -14,7 +14,7 @@ import typer
 from conftest import ROOT
 
 from bench import __main__ as cli
-from bench import backends, suite, table, workloads
+from bench import backends, status, suite, workloads
 from bench.prices import book
 from bench.prices.asked import Asked
 from bench.verbs import report as reporting
@@ -173,7 +173,7 @@ def test_every_suite_extra_workload_and_backend_named_in_a_command_exists() -> N
             for flag, names in known.items():
                 said = {words[i + 1] for i, word in enumerate(words) if word == flag and i + 1 < len(words)}
                 assert {name for name in said if name.islower()} <= names, page  # NAME stands for any
-            if verb == "run" and words and not words[0].startswith("-") and not words[0].endswith(".toml"):
+            if verb == "run" and words and words[0].islower() and words[0][0] != "-" and not words[0].endswith(".toml"):
                 assert words[0] in suite.shipped(), page
         for named in re.findall(r"(?:stepwatch|\.)\[([a-z,-]+)\]", text):
             assert set(named.split(",")) <= extras.keys(), page
@@ -233,17 +233,16 @@ def rows(page: str, first: str) -> list[list[str]]:
 
 
 def test_the_statuses_are_those_of_the_table_worst_first() -> None:
-    assert tuple(row[0].strip("`") for row in rows(PAGES["docs/statuses.md"], "status")) == table.STATUSES
+    assert tuple(row[0].strip("`") for row in rows(PAGES["docs/statuses.md"], "status")) == status.STATUSES
 
 
 def test_the_exit_codes_of_the_statuses_are_those_of_the_table() -> None:
-    for status, _, _, code, _ in rows(PAGES["docs/statuses.md"], "status"):
-        row = type("Row", (), {"status": status.strip("`")})
-        wanted = table.exit_code([row])  # type: ignore[list-item]
-        assert code in (str(wanted), "as above"), status
+    for name, _, _, code, _ in rows(PAGES["docs/statuses.md"], "status"):
+        wanted = status.exit_code([name.strip("`")])
+        assert code in (str(wanted), "as above"), name
         if code != "as above":
             above = code
-        assert above == str(wanted), status
+        assert above == str(wanted), name
 
 
 def cited(page: str) -> list[tuple[str, str]]:
@@ -271,7 +270,7 @@ def absent(tests: list[tuple[str, str]], folder: Path) -> list[str]:
 
 def test_every_cited_test_exists() -> None:
     tests = [test for page in PAGES.values() for test in cited(page)]
-    assert len(tests) >= len(table.STATUSES)
+    assert len(tests) >= len(status.STATUSES)
     assert absent(tests, ROOT / "tests") == []
 
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bench import parity, workloads
-from bench.axes import Array
 from bench.errors import BenchError
 from bench.evidence import Evidence, cross_entropy
 from bench.layers import Dense, Dropout
 from bench.parity import RUNGS, Golden, compare, compare_brief, dropout_break, first_losses_differ, shorten
+from bench.placement import Array
 from bench.workload import SGD
 
 MLP, CNN, DROPOUT = (workloads.get(name) for name in ("mlp", "cnn", "mlp_dropout"))

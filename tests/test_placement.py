@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.axes import Placement
+from bench.placement import Placement
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=5)
 

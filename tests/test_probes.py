@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from bench import parity, probes, workloads
-from bench.axes import Array
-from bench.layers import Dense, Dropout
+from bench.layers import Conv2D, Dense, Dropout
+from bench.placement import Array
 from bench.program import Facts, Settings
 from bench.workload import Workload
 
@@ -38,9 +38,11 @@ class Fake:
         flushes: bool = True,
         dtype: Any = np.float32,
         mask: Callable[[int, tuple[int, int], float], Array] | None = None,
+        convolves: Callable[[Array], Array] | None = None,
+        kinds: dict[str, str] | None = None,
     ) -> None:
         self.rounds, self.flushes, self.dtype = rounds, flushes, dtype
-        self.mask = mask or honest
+        self.mask, self.convolves, self.kinds = mask or honest, convolves or rounds, kinds or {}
         self.built: list[tuple[Workload, Settings]] = []
 
     def before_import(self, settings: Settings) -> None: ...
@@ -54,16 +56,20 @@ class Fake:
 
 
 class FakeProgram:
-    """Dropout, perhaps, and one Dense; SGD on the mean cross-entropy."""
+    """Dropout, perhaps, and one Dense, or a convolution as large as its image; SGD on the mean cross-entropy."""
 
     def __init__(self, workload: Workload, fake: Fake) -> None:
         self.fake, self.rate = fake, workload.optimiser.rate
         self.drops = [layer.rate for layer in workload.layers if isinstance(layer, Dropout)]
-        self.kernel, self.bias = (workload.weights(1)[f"dense_1.{name}"] for name in ("kernel", "bias"))
+        self.convolution = any(isinstance(layer, Conv2D) for layer in workload.layers)
+        self.paths = list(workload.parameters())
+        kernel, self.bias = (workload.weights(1)[path] for path in self.paths)
+        self.kernel = kernel.reshape(-1, kernel.shape[-1])
         self.steps = self.fences = 0
 
     def product(self, x: Array) -> Array:
-        a, b = (self.fake.rounds(v.astype(self.fake.dtype)) for v in (x, self.kernel))
+        rounds = self.fake.convolves if self.convolution else self.fake.rounds
+        a, b = (rounds(v.astype(self.fake.dtype)) for v in (x.reshape(len(x), -1), self.kernel))
         products = a[:, :, None].astype(self.fake.dtype) * b[None].astype(self.fake.dtype)
         if self.fake.flushes:
             products = np.where(np.abs(products) < TINY, 0, products)
@@ -92,6 +98,14 @@ class FakeProgram:
     def weights(self) -> dict[str, Array]:
         return {"dense_1.kernel": self.kernel, "dense_1.bias": self.bias}
 
+    def infer(self, batch: tuple[Array, Array]) -> Array:
+        return self.product(batch[0])
+
+    def kinds(self, logits: Any = None) -> dict[str, str]:
+        kind = f"{np.dtype(self.fake.dtype).name} cpu"
+        named = (*self.paths, *(() if logits is None else ("logits",)))
+        return dict.fromkeys(named, kind) | self.fake.kinds
+
 
 def honest(step: int, shape: tuple[int, int], rate: float) -> Array:
     return (np.random.Generator(np.random.PCG64(step)).random(shape) >= rate) / (1 - rate)
@@ -100,27 +114,65 @@ def honest(step: int, shape: tuple[int, int], rate: float) -> Array:
 # --- precision and denormals ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("fake", "precision"), [(Fake(), "fp32"), (Fake(dtype=np.float64), "fp64"), (Fake(dtype=np.float64), "fp32")]
-)
-def test_honest_arithmetic_agrees(fake: Fake, precision: str) -> None:
-    assert probes.disagreement(fake, replace(SETTINGS, precision=precision)) == ""
+@pytest.mark.parametrize("layout", ["flat", "nchw", "nhwc"])
+@pytest.mark.parametrize(("fake", "precision"), [(Fake(), "fp32"), (Fake(dtype=np.float64), "fp64")])
+def test_honest_arithmetic_agrees(fake: Fake, precision: str, layout: str) -> None:
+    assert probes.disagreement(fake, replace(SETTINGS, precision=precision, layout=layout)) == ""
+
+
+PRODUCT = "canary precision: in a matrix product 1024 x 1.0001 summed to "
+CONVOLUTION = "canary precision: in a convolution 1024 x 1.0001 summed to "
 
 
 @pytest.mark.parametrize(
     ("fake", "precision", "says"),
     [
-        (Fake(rounds=bits(10)), "fp32", "canary precision: 1024 x 1.0001 summed to 1024.0, wanted 1024.1024 in fp32"),
-        (Fake(rounds=bits(7)), "fp32", "canary precision: 1024 x 1.0001 summed to 1024.0"),
-        (Fake(), "fp64", "canary precision: 1024 x 1.0001 summed to 1024.10"),
-        (Fake(rounds=lambda a: a * np.float32("nan")), "fp32", "canary precision: 1024 x 1.0001 summed to nan"),
+        (Fake(rounds=bits(10)), "fp32", PRODUCT + "1024.0, as TF32 does, wanted 1024.1024 in fp32"),
+        (Fake(rounds=bits(7)), "fp32", PRODUCT + "1024.0, as bf16 does, wanted 1024.1024 in fp32"),
+        (Fake(rounds=bits(8)), "fp32", PRODUCT + "1024.0, wanted 1024.1024 in fp32"),  # neither's mantissa
+        (Fake(), "fp64", PRODUCT + "1024.10"),
+        (Fake(rounds=lambda a: a * np.float32("nan")), "fp32", PRODUCT + "nan, wanted"),
+        # torch's own default on a GPU: TF32 in convolutions alone.
+        (Fake(convolves=bits(10)), "fp32", CONVOLUTION + "1024.0, as TF32 does, wanted 1024.1024 in fp32"),
         (Fake(flushes=False), "fp32", "canary denormals: products of 1e-40 summed to 1.02"),
     ],
-    ids=["tf32", "bf16", "fp32 for fp64", "nan", "denormals kept"],
+    ids=["tf32", "bf16", "8 bits", "fp32 for fp64", "nan", "tf32 in a convolution", "denormals kept"],
 )
 def test_each_canary_can_speak(fake: Fake, precision: str, says: str) -> None:
     with np.errstate(under="ignore", invalid="ignore"):
         assert probes.disagreement(fake, replace(SETTINGS, precision=precision)).startswith(says)
+
+
+def test_a_model_without_images_needs_no_convolution() -> None:
+    fake = Fake(convolves=bits(10))
+    assert probes.disagreement(fake, replace(SETTINGS, layout="flat")) == ""
+    assert len(fake.built) == 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "says"),
+    [
+        ({"dense_1.kernel": "float64 cpu"}, "dense_1.kernel is float64 cpu, wanted float32 cpu"),
+        ({"dense_1.bias": "float32 gpu"}, "dense_1.bias is float32 gpu, wanted float32 cpu"),
+        ({"logits": "float16 cpu"}, "logits is float16 cpu, wanted float32 cpu"),
+        ({"logits": "float32 cpu+gpu"}, "logits is float32 cpu+gpu, wanted float32 cpu"),
+    ],
+)
+def test_a_tensor_of_another_dtype_or_elsewhere_is_named(kinds: dict[str, str], says: str) -> None:
+    assert probes.disagreement(Fake(kinds=kinds), SETTINGS) == f"canary placement: {says}"
+    assert probes.misplaced(kinds, SETTINGS) == f"canary placement: {says}"
+
+
+def test_a_silent_fall_back_to_the_cpu_is_seen() -> None:
+    said = probes.disagreement(Fake(), replace(SETTINGS, device="gpu"))
+    assert said == "canary placement: dense_1.kernel is float32 cpu, wanted float32 gpu"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_what_is_where_it_should_be_is_not_named(precision: str) -> None:
+    kinds = {"a": f"{probes.DTYPES[precision]} cpu", "logits": f"{probes.DTYPES[precision]} cpu"}
+    assert probes.misplaced(kinds, replace(SETTINGS, precision=precision)) == ""
+    assert probes.misplaced({}, SETTINGS) == ""
 
 
 def test_1_0001_is_nothing_in_tf32_and_something_in_fp32() -> None:
@@ -128,6 +180,9 @@ def test_1_0001_is_nothing_in_tf32_and_something_in_fp32() -> None:
     value = np.array([1.0001], np.float32)
     assert bits(10)(value)[0] == bits(7)(value)[0] == 1.0
     assert bits(23 - 1)(value)[0] == pytest.approx(1.0001, abs=2e-7)
+    # And the one that tells the two apart.
+    coarse = np.array([1.002], np.float32)
+    assert (bits(10)(coarse)[0], bits(7)(coarse)[0]) == (1 + 2 / 1024, 1.0)
     assert 0 < 1e-20 * 1e-20 < TINY  # a denormal in fp32
 
 
@@ -136,15 +191,18 @@ def test_1_0001_is_nothing_in_tf32_and_something_in_fp32() -> None:
 )
 def test_denormals_are_asked_of_fp32_on_a_cpu_alone(settings: Settings) -> None:
     dtype = np.float64 if settings.precision == "fp64" else np.float32
-    assert probes.disagreement(Fake(flushes=False, dtype=dtype), settings) == ""
+    there = dict.fromkeys(("dense_1.kernel", "dense_1.bias", "logits"), f"{np.dtype(dtype).name} {settings.device}")
+    assert probes.disagreement(Fake(flushes=False, dtype=dtype, kinds=there), replace(settings, layout="flat")) == ""
 
 
-def test_the_canary_is_one_program_of_the_modes_own_that_also_trains() -> None:
+def test_the_canaries_are_programs_of_the_mode_s_own_and_one_of_them_trains() -> None:
     fake = Fake()
     probes.disagreement(fake, replace(SETTINGS, layout="nchw"))
-    ((workload, settings),) = fake.built
-    assert settings == replace(SETTINGS, layout="flat")
-    assert workload.placed()[-1].leaves == (2,)
+    (product, flat), (convolution, whole) = fake.built
+    assert flat == replace(SETTINGS, layout="flat")
+    assert product.placed()[-1].leaves == (3,)
+    assert whole == replace(SETTINGS, layout="nchw")
+    assert isinstance(convolution.placed()[0].layer, Conv2D)
 
 
 # --- dropout ----------------------------------------------------------------------------------------------------------

@@ -8,13 +8,30 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_table import CASE, JAX, failure, pilot, proof, sample
+from test_table import CASE, JAX, ceiling, failure, pilot, proof, sample, session
 
 from bench import records
 from bench.errors import BenchError
-from bench.records import PILOT_ROUND, SCHEMA, Case, Failure, Ledger, Origin, Pilot, Proof, Record, Sample
+from bench.records import (
+    PILOT_ROUND,
+    SCHEMA,
+    Case,
+    Ceiling,
+    Failure,
+    Ledger,
+    Origin,
+    Pilot,
+    Proof,
+    Record,
+    Sample,
+    Session,
+)
+from bench.sensors import Gpu, Reading, Sensed
 
-ONE_OF_EACH: list[Record] = [proof(CASE), pilot(CASE), sample(CASE, 0, 2.0), failure(CASE, 1, log="logs/round1.log")]
+ONE_OF_EACH: list[Record] = [
+    *(proof(CASE), ceiling(CASE), pilot(CASE)),
+    *(sample(CASE, 0, 2.0), failure(CASE, 1, log="logs/round1.log"), session()),
+]
 
 texts = st.text(max_size=20)
 counts = st.integers(0, 2**63 - 1)
@@ -34,6 +51,18 @@ cases = st.builds(
 )
 origins = st.builds(Origin, texts, texts, st.dictionaries(texts, texts, max_size=2), texts, st.integers(-1, 999), texts)
 perhaps = st.none() | seconds
+perhaps_counts = st.none() | counts
+sensed = st.builds(
+    Sensed,
+    readings=st.lists(st.builds(Reading, counts, counts, perhaps_counts, perhaps_counts), max_size=3).map(tuple),
+    load=perhaps,
+    pressure_seconds=perhaps,
+    cpu_mhz=perhaps,
+    suspended_seconds=perhaps,
+    throttled_seconds=perhaps,
+    gpu=st.none() | st.builds(Gpu, counts, counts, seconds, counts, counts, counts),
+)
+stages = st.dictionaries(texts, seconds, max_size=2)
 any_record = st.one_of(
     st.builds(
         Proof,
@@ -51,11 +80,35 @@ any_record = st.one_of(
         origin=origins,
         first_calls=many_seconds,
         warm_up_steps=counts,
+        settled=st.booleans(),
+        compilations=perhaps_counts,
         steps_per_burst=counts,
         fence_seconds=seconds,
-        peak_bytes=st.none() | counts,
+        dispatch_seconds=seconds,
+        one_image_seconds=perhaps,
+        quiet_seconds=seconds,
+        left_over=seconds,
+        peak_bytes=perhaps_counts,
+        sensed=sensed,
+        stages=stages,
     ),
-    st.builds(Sample, cases, origins, many_seconds, counts, many_counts, many_counts, many_counts, many_seconds),
+    st.builds(
+        Sample,
+        case=cases,
+        origin=origins,
+        first_calls=many_seconds,
+        steps=counts,
+        wall_ns=many_counts,
+        cpu_ns=many_counts,
+        switches=many_counts,
+        losses=many_seconds,
+        compilations=perhaps_counts,
+        left_over=seconds,
+        sensed=sensed,
+        stages=stages,
+    ),
+    st.builds(Ceiling, texts, texts, texts, texts, counts, origins, many_seconds, many_seconds, texts),
+    st.builds(Session, texts, seconds, seconds, seconds, seconds, stages),
     st.builds(Failure, cases, origins, texts, texts, texts),
 )
 
@@ -85,7 +138,8 @@ def test_every_record_comes_back_equal(tmp_path_factory: pytest.TempPathFactory,
 
 def test_a_line_names_its_type_and_schema(path: Path) -> None:
     lines = written(path, ONE_OF_EACH).read_bytes().splitlines()
-    assert [msgspec.json.decode(line)["type"] for line in lines] == ["Proof", "Pilot", "Sample", "Failure"]
+    named = [msgspec.json.decode(line)["type"] for line in lines]
+    assert named == ["Proof", "Ceiling", "Pilot", "Sample", "Failure", "Session"]
     assert {msgspec.json.decode(line)["schema"] for line in lines} == {SCHEMA}
 
 
@@ -99,18 +153,43 @@ def test_a_file_that_is_not_there_holds_nothing(path: Path) -> None:
     assert records.read(path) == ([], "")
 
 
-def test_a_later_record_wins() -> None:
-    first, second, other = sample(CASE, 0, 1.0), failure(CASE, 0), sample(CASE, 1, 1.0)
-    assert records.latest([first, other, second]) == {(CASE, 0): second, (CASE, 1): other}
-    assert records.latest([second, first])[CASE, 0] == first
+def test_a_record_that_was_made_again_replaces_one_that_failed() -> None:
+    first, again, good = failure(CASE, 0), failure(CASE, 0, "oom"), sample(CASE, 0, 1.0)
+    other = sample(CASE, 1, 1.0)
+    assert records.latest([first, other, again, good]) == {(CASE, 0): good, (CASE, 1): other}
+    assert records.latest([first, again])[CASE, 0] == again
+    broken, held = proof(CASE, broken="logits differ"), proof(CASE)
+    assert records.latest([broken, held]) == {CASE.worker: held}
+    without, found = ceiling(CASE, (), (), reason="oom: no memory"), ceiling(CASE)
+    assert list(records.latest([without, found]).values()) == [found]
+
+
+@pytest.mark.parametrize(
+    ("twice", "words"),
+    [
+        ([sample(CASE, 2, 1.0), sample(CASE, 2, 1.5)], "the Sample of mlp torch eager .* round 3 is there twice"),
+        ([sample(CASE, 2, 1.0), failure(CASE, 2)], "the Failure of mlp torch eager .* round 3 is there twice"),
+        ([pilot(CASE), pilot(CASE)], "the Pilot of mlp torch eager .* is there twice"),
+        ([proof(CASE), proof(CASE)], "the Proof of mlp torch eager .* is there twice"),
+        ([ceiling(CASE), ceiling(CASE)], "the Ceiling of .*torch eager .* is there twice"),
+    ],
+)
+def test_a_good_measurement_that_is_there_twice_is_refused(twice: list[Record], words: str) -> None:
+    with pytest.raises(BenchError, match=words):
+        records.latest(twice)
+
+
+def test_sessions_that_began_in_the_same_second_are_no_measurements() -> None:
+    assert len(records.latest([session(), session()])) == 1
 
 
 def test_what_is_the_same_measurement() -> None:
-    keys = [records.key(record) for record in (proof(CASE), pilot(CASE), sample(CASE, 0, 1.0), sample(JAX, 0, 1.0))]
-    assert len(set(keys)) == 4
+    different = [*ONE_OF_EACH, sample(JAX, 0, 1.0), ceiling(JAX), session("2026-11-23T12:00:01Z")]
+    assert len({records.key(record) for record in different}) == len(different)
     assert records.key(failure(CASE, PILOT_ROUND)) == records.key(pilot(CASE))
     infer = msgspec.structs.replace(CASE, phase="infer")
     assert records.key(proof(infer)) == records.key(proof(CASE))  # one process carries both, and one proof
+    assert records.key(ceiling(infer)) == records.key(ceiling(CASE))
 
 
 # --- torn, foreign and garbled lines ----------------------------------------------------------------------------------
@@ -141,12 +220,12 @@ def test_a_torn_line_may_end_within_a_character(path: Path) -> None:
         (b"garbage", ["line 2", "not a record", "delete that line"]),
         (b"", ["line 2", "not a record"]),
         (b"\0\0\0", ["line 2", "not a record"]),
-        (b'{"type":"Sample","schema":1}', ["line 2", "not a record"]),
-        (b'{"type":"Guess","schema":1}', ["line 2", "Guess"]),
+        (b'{"type":"Sample","schema":2}', ["line 2", "not a record"]),
+        (b'{"type":"Guess","schema":2}', ["line 2", "Guess"]),
         (b"[]", ["line 2", "not a record"]),
-        (b'{"type":"Failure","schema":1,"status":"\xff"}', ["line 2", "not a record"]),
-        (b'{"type":"Sample","schema":2,"new":true}', ["line 2", "schema version 1", "found 2", "that wrote it"]),
-        (b'{"type":"Sample"}', ["line 2", "schema version 1"]),
+        (b'{"type":"Failure","schema":2,"status":"\xff"}', ["line 2", "not a record"]),
+        (b'{"type":"Sample","schema":1,"old":true}', ["line 2", "schema version 2", "found 1", "that wrote it"]),
+        (b'{"type":"Sample"}', ["line 2", "schema version 2"]),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(path: Path, line: bytes, words: list[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from test_table import CASE, JAX, NULL, PRICE, failure, pilot, proof, rounds_of, run_of, sample
+from test_table import CASE, JAX, NULL, PRICE, ceiling, failure, pilot, proof, rounds_of, run_of, sample, sensed
 
 from bench import table
 from bench.machine import Gpu
@@ -357,6 +357,134 @@ def test_no_name_breaks_the_page(word: str, place: str) -> None:
     assert re.findall("^#+ .*", found, re.MULTILINE) == re.findall("^#+ .*", plain, re.MULTILINE)
     # Raw HTML: a tag vanishes from the rendered page, and a comment takes all that follows with it.
     assert not re.search(r"(?<!\\)<[a-zA-Z!/?]", found)
+
+
+# --- what was sensed, what bounds a row, what it repays ---------------------------------------------------------------
+
+COMPILED = replace(CASE, mode="compiled")
+
+
+def beside(others: float | None, case: Case = CASE, milliseconds: float = 2.0) -> list[Record]:
+    return [pilot(case), *(sample(case, number, milliseconds, seen=sensed(others)) for number in range(6))]
+
+
+def repaying(milliseconds: float = 1.0, cold: float = 9.0) -> list[Record]:
+    """An eager mode of 2 ms a step, and a compiled one."""
+    compiled = [pilot(COMPILED, cold=cold), *(sample(COMPILED, n, milliseconds, warm=0.7) for n in range(6))]
+    return [*rounds_of(CASE, *[2.0] * 6), *compiled]
+
+
+@pytest.mark.parametrize("noisy", [CASE, JAX], ids=["the winner", "its rival"])
+def test_markdown_calls_nobody_fastest_beside_a_busy_neighbour(noisy: Case) -> None:
+    pace = {CASE: 2.0, JAX: 3.0}
+    records = [record for case in pace for record in beside(0.9 if case == noisy else 0.0, case, pace[case])]
+    text = markdown.render(report(records, run_of(CASE, JAX), None))
+    name = f"{noisy.backend} {noisy.mode}"
+    assert f"No row is called fastest: {name} had a busy neighbour" in text
+    assert not re.search("Fastest:|proved fastest|Too few rounds", text)
+    assert f"- {name}: **unsteady**, other processes used 0.9 of 4 cores beside 6 of 6 processes" in text
+
+
+@pytest.mark.parametrize("others", [None, 0.0])
+def test_markdown_says_where_nobody_could_look(others: float | None) -> None:
+    said = "This system does not tell what other processes do" in markdown.render(one(beside(others)))
+    assert said is (others is None)
+
+
+def test_markdown_does_not_say_so_of_a_run_without_times() -> None:
+    assert "This system does not tell" not in markdown.render(one([]))
+
+
+def test_markdown_names_the_ceilings_and_whose_they_are() -> None:
+    text = markdown.render(one([*RECORDS, ceiling(CASE)]))
+    assert (
+        "Ceilings: 100 (90.0-110) GFLOP/s of matrix products (torch eager), "
+        "10.0 (9.00-11.0) GB/s of copying (torch eager)." in text
+    )
+    assert "Ceilings:" not in markdown.render(report())
+
+
+@pytest.mark.parametrize(
+    ("arithmetic", "memory", "dispatch", "by", "text"),
+    [
+        (0.4, 0.3, 0.1, "arithmetic", "arithmetic 40%"),
+        (0.1, 0.7, 0.1, "memory", "memory 70%"),
+        (0.1, 0.2, 1.0, "dispatch", "dispatch 100%"),
+        (None, None, None, None, "-"),
+    ],
+)
+def test_markdown_says_what_bounds_a_row(
+    arithmetic: float | None, memory: float | None, dispatch: float | None, by: str | None, text: str
+) -> None:
+    row = Row(CASE, "ok", "", utilisation=arithmetic, memory_share=memory, dispatch_share=dispatch, bound_by=by)
+    assert markdown.bound(row) == text
+
+
+def test_markdown_has_a_column_for_it() -> None:
+    ((header, row),) = tables_of(markdown.render(one([*RECORDS, ceiling(CASE)])))
+    assert re.fullmatch(r"(arithmetic|memory|dispatch) \d+%", row[header.index("bound by")])
+
+
+def test_a_row_above_the_ceiling_carries_a_remark() -> None:
+    slow = ceiling(CASE, flops=(1e8,), moved=(1e10,))
+    text = markdown.render(one([*RECORDS, slow]))
+    assert "- torch eager: **ok**, faster than it should be, " in text
+    assert "of the measured arithmetic ceiling" in text
+
+
+def test_csv_of_what_bounds_a_row_and_what_it_repays() -> None:
+    records = [*repaying(), ceiling(CASE)]
+    eager, compiled = rows_of_csv(csv_format.render(report(records, run_of(CASE, COMPILED))))
+    assert float(eager["utilisation"]) > 0 and float(eager["memory_share"]) > 0 and float(eager["dispatch_share"]) > 0
+    assert eager["bound_by"] in ("arithmetic", "memory", "dispatch")
+    assert {eager[name] for name in eager if name.startswith(("break_even", "usd_break_even"))} == {""}
+    assert compiled["break_even_against"] == "eager"
+    steps = (9.2 - 0.003 - (2.2 - 0.006)) / 0.001  # the builders' eager pilot starts within 2 s
+    assert float(compiled["break_even_steps"]) == pytest.approx(steps, rel=1e-5)
+    assert float(compiled["break_even_steps_low"]) == float(compiled["break_even_steps_high"])
+    warm = (0.9 - 0.003 - (0.7 - 0.006)) / 0.001
+    assert float(compiled["break_even_warm_steps"]) == pytest.approx(warm, rel=1e-5)
+    for name in ("break_even_seconds", "break_even_warm_seconds", "usd_break_even", "usd_break_even_warm"):
+        assert float(compiled[name]) > 0
+    assert (compiled["others_cores"], compiled["stolen_cores"]) == ("0", "0")
+
+
+def test_markdown_says_after_how_many_steps_a_compilation_is_repaid() -> None:
+    text = markdown.render(report(repaying(), run_of(CASE, COMPILED)))
+    assert re.search(
+        r"- torch compiled: repays its compilation against eager after 7,003 steps \(95 %: 7,003-7,003\), 16\.2 s, "
+        r"0\.\d+ USD; with a filled cache after 203 steps \(95 %: 203-203\), 1\.10 s\.",
+        text,
+    )
+    unpriced = markdown.render(report(repaying(), run_of(CASE, COMPILED), None))
+    assert "USD" not in unpriced
+
+
+def test_markdown_says_where_it_is_never_repaid() -> None:
+    text = markdown.render(report(repaying(3.0), run_of(CASE, COMPILED)))
+    assert "repays its compilation against eager never; with a filled cache never." in text
+    assert "inf" not in text
+
+
+@each_format
+def test_never_is_no_number_that_a_reader_chokes_on(render) -> None:  # type: ignore[no-untyped-def]
+    text = render(report(repaying(3.0), run_of(CASE, COMPILED)))
+    assert not re.search(r"\binf\b|\bnan\b|Infinity|NaN", text)
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ((40.4, 35.2, 51.6, 2.0), "after 40 steps (95 %: 35-52), 2.00 s"),
+        ((40.4, None, None, 2.0), "after 40 steps, 2.00 s"),
+        ((12_345.0, 10_000.0, float("inf"), 2.0), "after 12,345 steps (95 %: 10,000-never), 2.00 s"),
+        ((0.0, 0.0, 0.0, 0.5), "after 0 steps (95 %: 0-0), 0.500 s"),
+        ((float("inf"), 1.0, float("inf"), float("inf")), "never"),
+        ((None, None, None, None), "never"),
+    ],
+)
+def test_after(told: tuple[float | None, ...], text: str) -> None:
+    assert markdown.after(*told) == text
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

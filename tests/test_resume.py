@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import psutil
 import pytest
 from kill_and_resume import PATIENCE, SUITES, alive, problems, start, survivors, tear, wait_for, whole
-from test_table import CASE, JAX, failure, proof, run_of
+from test_table import CASE, JAX, ceiling, failure, proof, run_of
 
-from bench import backends, records, runner
+from bench import backends, prover, records, runner
 from bench import run as runs
 from bench.__main__ import main
-from bench.records import PILOT_ROUND, Failure, Ledger, Record, Sample
+from bench.patience import Patience
+from bench.records import PILOT_ROUND, Failure, Ledger, Pilot, Record, Sample, Session
 from bench.runner import Runner
 
 
@@ -44,8 +46,30 @@ def out(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path / "out"
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else this machine does is no reason to wait: nothing here depends on a quiet one."""
+    monkeypatch.setattr(Patience, "wait", lambda self: None)
+
+
 def lines_of(folder: Path) -> list[bytes]:
     return (folder / "results.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def measured(folder: Path) -> list[Record]:
+    """Its records but for those of sessions, oldest first."""
+    found, torn = records.read(folder / "results.jsonl")
+    assert torn == ""
+    return [record for record in found if not isinstance(record, Session)]
+
+
+def rewrite(folder: Path, found: list[Record]) -> None:
+    """These records in place of those that are there."""
+    (folder / "results.jsonl").unlink()
+    ledger = Ledger(folder / "results.jsonl")
+    for record in found:
+        ledger.append(record)
+    ledger.close()
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -268,18 +292,14 @@ def test_a_report_needs_no_lock(out: Path, capsys: pytest.CaptureFixture[str]) -
 
 def with_failures(out: Path, *numbers: int) -> list[Sample]:
     """Turns these samples of the run's results, counted from the last, into failures; gives the samples."""
-    found, _ = records.read(out / "results.jsonl")
+    found = measured(out)
     lost = []
     for number in numbers:
         sample = found[-number]
         assert isinstance(sample, Sample)
         found[-number] = Failure(sample.case, sample.origin, "crashed", "the process died of SIGSEGV", "")
         lost.append(sample)
-    (out / "results.jsonl").unlink()
-    ledger = Ledger(out / "results.jsonl")
-    for record in found:
-        ledger.append(record)
-    ledger.close()
+    rewrite(out, found)
     return lost
 
 
@@ -298,10 +318,11 @@ def test_retry_makes_failures_again_and_keeps_the_old_lines(out: Path, capsys: p
     capsys.readouterr()
     after = (out / "results.jsonl").read_bytes()
     assert after.startswith(before)
-    added, _ = records.read(out / "results.jsonl")
+    added = measured(out)
     assert {records.key(record) for record in added[-2:]} == {records.key(sample) for sample in lost}
     assert all(isinstance(record, Sample) for record in added[-2:])
     assert len(added) == before.count(b"\n") + 2
+    assert after.count(b"\n") == len(added) + 1  # and what the session cost
     # Now nothing is left to retry.
     assert main(["run", "--retry", "out"]) == 0
     assert (out / "results.jsonl").read_bytes() == after
@@ -313,22 +334,16 @@ def test_retry_goes_on_with_what_is_not_measured_yet(out: Path) -> None:
     path.write_bytes(b"".join(lines_of(out)[:-3]))
     kept = path.read_bytes()
     assert main(["run", "--retry", "out"]) == 0
-    found, _ = records.read(path)
     assert path.read_bytes().startswith(kept)
-    assert len(found) == kept.count(b"\n") + 3 + 1
+    assert len(measured(out)) == kept.count(b"\n") + 3 + 1
     assert [text for text in problems(out, kept) if "twice" not in text] == []
 
 
 def test_retry_of_a_failed_pilot_measures_its_rounds_too(out: Path) -> None:
-    found, _ = records.read(out / "results.jsonl")
-    case = found[0].case if not isinstance(found[0], records.Proof) else None
-    assert case is not None
-    others = [record for record in found if not isinstance(record, records.Proof) and record.case != case]
-    (out / "results.jsonl").unlink()
-    ledger = Ledger(out / "results.jsonl")
-    for record in (Failure(case, found[0].origin, "timeout", "no answer", ""), *others):
-        ledger.append(record)
-    ledger.close()
+    first, *found = measured(out)
+    assert isinstance(first, Pilot)
+    others = [record for record in found if isinstance(record, Pilot | Sample) and record.case != first.case]
+    rewrite(out, [Failure(first.case, first.origin, "timeout", "no answer", ""), *others])
     assert main(["run", "--resume", "out"]) == 3
     assert main(["run", "--retry", "out"]) == 0
     assert [text for text in problems(out, b"") if "twice" not in text] == []
@@ -364,18 +379,19 @@ def test_nothing_is_measured_after_a_failed_proof(
     found: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The kill may fall between the broken proof's record and those of its cases.
+    found = [*found, ceiling(CASE)]
     run, folder = begun(tmp_path, found)
 
     def started(*_: object, **__: object) -> None:
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(runner, "Process", started)
-    monkeypatch.setattr(runner.proofs, "Making", started)
+    monkeypatch.setattr(prover.proofs, "Making", started)
     before = (folder / "results.jsonl").read_bytes()
     Runner(run, folder).execute()
     added = (folder / "results.jsonl").read_bytes()
     assert added.startswith(before)
-    assert all(isinstance(record, Failure) for record in records.read(folder / "results.jsonl")[0][len(found) :])
+    assert all(isinstance(record, Failure) for record in measured(folder)[len(found) :])
 
 
 def test_retry_makes_a_broken_proof_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,7 +404,7 @@ def test_retry_makes_a_broken_proof_again(tmp_path: Path, monkeypatch: pytest.Mo
     def make(subject: Any, *_: object, **__: object) -> None:
         raise Asked(subject.backend)
 
-    monkeypatch.setattr(runner.proofs, "Making", make)
+    monkeypatch.setattr(prover.proofs, "Making", make)
     with pytest.raises(Asked, match="torch"):
         Runner(run, folder, retry=True).execute()
 
@@ -403,9 +419,9 @@ def test_a_proof_made_after_a_resume_is_held_against_those_before_it(
     ledger.append(proof(CASE))
     ledger.close()
     for case in (CASE, JAX):
-        (tmp_path / case.backend).touch()  # both cached
-    monkeypatch.setattr(runner.proofs, "path_of", lambda subject, *_: tmp_path / subject.backend)
-    monkeypatch.setattr(runner.proofs, "load", lambda path: {"of": path.name})
+        np.savez(tmp_path / f"{case.backend}.npz", logits=np.zeros(1))  # both cached
+    monkeypatch.setattr(prover.proofs, "path_of", lambda subject, *_: tmp_path / f"{subject.backend}.npz")
+    monkeypatch.setattr(prover.proofs, "load", lambda path: {"of": path.stem})
 
     class Judged(Exception):
         pass
@@ -413,7 +429,7 @@ def test_a_proof_made_after_a_resume_is_held_against_those_before_it(
     def judge(subject: Any, found: Any, reference: Any, **_: object) -> None:
         raise Judged(subject.backend, found, reference)
 
-    monkeypatch.setattr(runner.proofs, "judge", judge)
+    monkeypatch.setattr(prover.proofs, "judge", judge)
     with pytest.raises(Judged) as caught:
         Runner(run, tmp_path / "out").execute()
     assert caught.value.args == ("jax", {"of": "jax"}, {"of": "torch"})

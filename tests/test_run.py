@@ -17,9 +17,10 @@ import pytest
 from conftest import ROOT, python
 from kill_and_resume import PATIENCE, SUITES, alive, environment, problems, size, start, survivors, wait_for, whole
 
-from bench import datasets, progress, records
+from bench import datasets, noise, progress, records
 from bench.__main__ import main
-from bench.records import Pilot, Sample
+from bench.patience import Patience
+from bench.records import Pilot, Sample, Session
 
 CASES, ROUNDS = 4, 3
 
@@ -45,6 +46,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "suite.toml").write_text(SUITES["null"])
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else this machine does is no reason to wait: nothing here depends on a quiet one."""
+    monkeypatch.setattr(Patience, "wait", lambda self: None)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -73,7 +80,8 @@ def test_the_run_folder(finished: Finished) -> None:
 
 
 def test_the_records_are_of_the_runs_machine_commit_and_protocol(finished: Finished) -> None:
-    found, _ = records.read(finished.folder / "results.jsonl")
+    everything, _ = records.read(finished.folder / "results.jsonl")
+    found = [record for record in everything if not isinstance(record, Session)]
     run = json.loads((finished.folder / "run.json").read_bytes())
     assert {record.origin.commit for record in found} == {run["commit"]}
     assert len({record.origin.machine for record in found}) == 1
@@ -86,8 +94,21 @@ def test_the_records_are_of_the_runs_machine_commit_and_protocol(finished: Finis
         assert sample.steps == (1 if latency else pilots[sample.case].steps_per_burst)
         assert min(sample.wall_ns) > 0
         assert len(sample.first_calls) == 3
+        assert set(sample.stages) == {"start", "build", "warm_up", "bursts"}
+        assert len(sample.sensed.readings) >= 2
     # Every pilot comes before the first round, and the rounds one after another.
     assert [record.origin.round for record in found] == sorted(record.origin.round for record in found)
+
+
+def test_a_session_says_where_its_time_went(finished: Finished) -> None:
+    found, _ = records.read(finished.folder / "results.jsonl")
+    *_, last = found
+    assert isinstance(last, Session)
+    assert sum(isinstance(record, Session) for record in found) == 1
+    assert set(last.stages) == {"pilots", "start", "build", "warm_up", "bursts"}
+    assert 0 < sum(last.stages.values()) <= last.measuring_seconds <= last.seconds
+    assert 0 <= last.parent_cpu_seconds < last.seconds
+    assert last.waited_seconds < 1  # `--patience 0`
 
 
 def test_the_table_is_printed_and_kept(finished: Finished) -> None:
@@ -109,7 +130,7 @@ def test_without_a_terminal_progress_is_one_line_a_process(finished: Finished) -
 def test_a_terminal_gets_a_live_line_and_a_run_gets_its_default_folder(here: Path) -> None:
     terminal, side = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench", "run", "./suite.toml", "--rounds", "1"],
+        [sys.executable, "-m", "bench", "run", "./suite.toml", "--rounds", "1", "--patience", "0"],
         cwd=here,
         env=environment(uuid.uuid4().hex, here / "cache"),
         stdout=subprocess.PIPE,
@@ -194,8 +215,9 @@ def test_a_price_is_kept_beside_the_results_and_can_be_replaced(here: Path, caps
 
 
 def test_report_of_an_interrupted_run_shows_what_is_there(
-    finished: Finished, here: Path, capsys: pytest.CaptureFixture[str]
+    finished: Finished, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(noise, "BUSY", float("inf"))  # a busy neighbour's `unsteady` would come before `skipped`
     (here / "part").mkdir()
     (here / "part" / "run.json").write_bytes((finished.folder / "run.json").read_bytes())
     lines = (finished.folder / "results.jsonl").read_bytes().splitlines(keepends=True)

@@ -2,13 +2,15 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from test_table import CASE
+from test_table import CASE, JAX, NULL, ceiling, failure, pilot, proof, run_of, sample
 
 from bench import schedule
-from bench.records import Case
+from bench.records import PILOT_ROUND, Case, Record, latest
+from bench.suite import Planned, Protocol
 
 CASES = [
     replace(CASE, backend=backend, mode=mode, phase=phase, batch=batch)
@@ -67,3 +69,82 @@ def test_every_worker_goes_first_at_times() -> None:
     first = Counter(processes[0][0].worker for _, processes in order(CASES, count=200))
     assert len(first) == 4
     assert min(first.values()) > 25  # 50 expected; below 26 once in 10^4 draws, and the seed is fixed
+
+
+# --- every process of a run, and what is left of it -------------------------------------------------------------------
+
+INFER = replace(CASE, phase="infer")
+COMPILED = replace(CASE, mode="compiled")
+
+
+def kinds(works: list[schedule.Work]) -> list[str]:
+    return [work.kind for work in works]
+
+
+def test_proofs_come_first_then_ceilings_pilots_and_rounds() -> None:
+    found = schedule.works(run_of(CASE, INFER, JAX, NULL, rounds=2))
+    assert kinds(found) == ["proof"] * 2 + ["ceiling"] * 2 + ["pilot"] * 4 + ["round"] * 6
+    assert [work.round for work in found if work.kind == "round"] == [0, 0, 0, 1, 1, 1]
+    assert {work.round for work in found if work.kind != "round"} == {PILOT_ROUND}
+    proofs = [work.cases for work in found if work.kind == "proof"]
+    assert proofs == [(CASE, INFER), (JAX,)]  # the null backend computes nothing to prove, and has no ceilings
+    assert all(work.expected > 0 for work in found)
+
+
+def test_what_will_not_be_measured_has_no_process() -> None:
+    assert schedule.works(run_of(Planned(CASE, "unsupported", "because"))) == []
+
+
+def test_a_suite_may_do_without_ceilings() -> None:
+    found = schedule.works(run_of(CASE, rounds=1, protocol=Protocol(ceilings=False)))
+    assert kinds(found) == ["proof", "pilot", "round"]
+
+
+@pytest.mark.parametrize(
+    ("cases", "wanted"),
+    [
+        ([CASE, INFER], [CASE]),
+        ([COMPILED, CASE], [CASE]),  # torch's headline is eager, wherever it stands in the suite
+        ([COMPILED], [COMPILED]),  # without it, what there is
+        ([replace(CASE, threads=1), CASE], [replace(CASE, threads=1), CASE]),
+        ([replace(CASE, precision="fp64"), CASE], [replace(CASE, precision="fp64"), CASE]),
+        ([replace(CASE, device="gpu"), CASE], [replace(CASE, device="gpu"), CASE]),
+        ([NULL], []),
+        ([CASE, JAX], [CASE, JAX]),
+    ],
+)
+def test_ceilings_are_measured_once_a_backend_in_its_headline_mode(cases: list[Case], wanted: list[Case]) -> None:
+    assert schedule.first_of_each_backend(cases) == wanted
+
+
+def left(kind: str, records: list[Record], *cases: Case, number: int = PILOT_ROUND, rounds: int = 6) -> list[Case]:
+    work = schedule.Work(kind, cases or (CASE, INFER), number)
+    return schedule.left(run_of(CASE, INFER, rounds=rounds), work, latest(records))
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "records", "wanted"),
+    [
+        ("proof", -1, [], [CASE, INFER]),
+        ("proof", -1, [proof(CASE)], []),
+        ("proof", -1, [proof(CASE, broken="logits differ")], []),
+        ("proof", -1, [failure(CASE, PILOT_ROUND)], [INFER]),  # it could not be made; a kill fell before the second
+        ("ceiling", -1, [], [CASE, INFER]),
+        ("ceiling", -1, [ceiling(INFER)], []),
+        ("ceiling", -1, [ceiling(CASE, (), (), reason="oom: no memory")], []),
+        ("ceiling", -1, [ceiling(JAX)], [CASE, INFER]),
+        ("pilot", -1, [proof(CASE)], [CASE, INFER]),
+        ("pilot", -1, [proof(CASE), pilot(CASE)], [INFER]),
+        ("pilot", -1, [proof(CASE), failure(CASE, PILOT_ROUND)], [INFER]),
+        ("pilot", -1, [proof(CASE, broken="logits differ")], []),
+        ("round", 2, [proof(CASE), pilot(CASE), pilot(INFER)], [CASE, INFER]),
+        ("round", 2, [pilot(CASE), pilot(INFER), sample(CASE, 2, 1.0)], [INFER]),
+        ("round", 2, [pilot(CASE), pilot(INFER), sample(CASE, 1, 1.0)], [CASE, INFER]),
+        ("round", 2, [pilot(CASE), failure(INFER, PILOT_ROUND)], [CASE]),
+        ("round", 5, [pilot(CASE), pilot(INFER), *(failure(CASE, n) for n in range(3))], [CASE, INFER]),
+        ("round", 5, [pilot(CASE), pilot(INFER), *(failure(CASE, n) for n in range(4))], [INFER]),
+        ("round", 2, [proof(CASE, broken="logits differ"), pilot(CASE), pilot(INFER)], []),
+    ],
+)
+def test_what_is_left_of_a_process(kind: str, number: int, records: list[Record], wanted: list[Case]) -> None:
+    assert left(kind, records, number=number) == wanted

@@ -70,7 +70,7 @@ def test_a_missing_framework_or_gpu_is_skipped_and_says_why(monkeypatch: pytest.
         assert faults.one("18: silent fall-back to the CPU").verdict == "skipped"
     monkeypatch.setattr(backends, "find_spec", lambda package: None)
     found = faults.one("9: a doubled learning rate")
-    assert found.verdict == "skipped" and "pip install 'stepwatch[jax]'" in found.found
+    assert found.verdict == "skipped" and backends.install("jax") in found.found
 
 
 # --- determinism ------------------------------------------------------------------------------------------------------

@@ -7,13 +7,27 @@ from itertools import combinations
 import pytest
 from msgspec.structs import replace
 
-from bench import stats, table
+from bench import stats, status, table, workloads
 from bench.machine import Machine
 from bench.prices.book import Price
-from bench.records import PILOT_ROUND, Case, Failure, Origin, Pilot, Proof, Record, Sample, latest
+from bench.records import (
+    PILOT_ROUND,
+    Case,
+    Ceiling,
+    Failure,
+    Origin,
+    Pilot,
+    Proof,
+    Record,
+    Sample,
+    Session,
+    latest,
+)
 from bench.run import Run
+from bench.sensors import Gpu, Reading, Sensed
+from bench.status import STATUSES
 from bench.suite import Filters, Matrix, Planned, Protocol, Suite
-from bench.table import STATUSES, Row
+from bench.table import Row
 
 MACHINE = Machine("Testor 9000", 4, 8, 16.0, (), "Testix 1", "6.1", "3.11.7", "")
 CASE = Case(
@@ -41,23 +55,100 @@ def origin(number: int) -> Origin:
     return Origin("digest", "machine", {"torch": "2.9"}, "abc1234", number, "2026-11-23T12:00:00Z")
 
 
-def sample(case: Case, number: int, milliseconds: float | list[float], *, steps: int = 10, warm: float = 0.5) -> Sample:
+def sensed(
+    others: float | None = 0.0,
+    stolen: float | None = 0.0,
+    *,
+    foreign: int | None = None,
+    throttled: float | None = None,
+    suspended: float | None = 0.0,
+) -> Sensed:
+    """One second beside neighbours that used so many cores; None where that is not to be seen."""
+    busy = None if others is None else round((1 + others) * 1e9)  # one core's worth is this process's own
+    steal = None if stolen is None else round(stolen * 1e9)
+    first = Reading(0, 0, None if busy is None else 0, None if steal is None else 0)
+    gpu = None if foreign is None else Gpu(1980, 2619, 350.0, 41, 0, foreign)
+    return Sensed(
+        readings=(first, Reading(10**9, 10**9, busy, steal)),
+        load=1.0,
+        pressure_seconds=0.0,
+        cpu_mhz=2400.0,
+        suspended_seconds=suspended,
+        gpu=gpu,
+        throttled_seconds=throttled,
+    )
+
+
+def sample(
+    case: Case,
+    number: int,
+    milliseconds: float | list[float],
+    *,
+    steps: int = 10,
+    warm: float = 0.5,
+    seen: Sensed | None = None,
+    compilations: int | None = 0,
+) -> Sample:
     """A process whose bursts took so many milliseconds a step: all alike, or as listed."""
     values = milliseconds if isinstance(milliseconds, list) else [milliseconds] * 20
     wall = tuple(round(value * steps * 1e6) for value in values)
-    return Sample(case, origin(number), (warm, 0.1, 0.1), steps, wall, wall, (0,) * len(wall), ())
+    return Sample(
+        case=case,
+        origin=origin(number),
+        first_calls=(warm, 0.1, 0.1),
+        steps=steps,
+        wall_ns=wall,
+        cpu_ns=wall,
+        switches=(0,) * len(wall),
+        losses=(),
+        compilations=compilations,
+        left_over=0.0,
+        sensed=seen or sensed(),
+        stages={"start": 1.0, "build": 0.1, "warm_up": 1.0, "bursts": 1.0},
+    )
 
 
-def pilot(case: Case, *, cold: float = 2.0, peak: int | None = 3 * 2**20) -> Pilot:
+def pilot(
+    case: Case,
+    *,
+    cold: float = 2.0,
+    peak: int | None = 3 * 2**20,
+    settled: bool = True,
+    dispatch: float = 1e-5,
+    one_image: float | None = None,
+) -> Pilot:
     return Pilot(
         case=case,
         origin=origin(PILOT_ROUND),
         first_calls=(cold, 0.1, 0.1),
         warm_up_steps=100,
+        settled=settled,
+        compilations=0,
         steps_per_burst=10,
         fence_seconds=1e-7,
+        dispatch_seconds=dispatch,
+        one_image_seconds=one_image,
+        quiet_seconds=0.002,
+        left_over=0.0,
         peak_bytes=peak,
+        sensed=sensed(),
+        stages={"start": 1.0, "build": 0.1, "warm_up": 1.0, "bursts": 0.1},
     )
+
+
+def ceiling(
+    case: Case,
+    flops: tuple[float, ...] = (9e10, 1e11, 1.1e11),
+    moved: tuple[float, ...] = (9e9, 1e10, 1.1e10),
+    reason: str = "",
+) -> Ceiling:
+    """What the case's backend reached, burst by burst: 100 GFLOP/s and 10 GB/s unless told."""
+    axes = case.backend, case.mode, case.precision, case.device, case.threads
+    return Ceiling(*axes, origin(PILOT_ROUND), flops, moved, reason)
+
+
+def session(started: str = "2026-11-23T12:00:00Z") -> Session:
+    return Session(started, 60.0, 0.1, 50.0, 0.0, {"pilots": 10.0, "bursts": 20.0})
 
 
 def failure(case: Case, number: int, status: str = "error", reason: str = "it broke", log: str = "") -> Failure:
@@ -190,10 +281,10 @@ def test_a_time_needs_half_the_rounds(rounds: int, failed: int) -> None:
 
 
 def test_a_failed_parity_has_no_time_however_many_rounds_are_good() -> None:
-    row = row_of([proof(CASE), *STEADY, failure(CASE, 5, "parity_failed", "first losses differ")])
+    row = row_of([proof(CASE), *STEADY[:-1], failure(CASE, 5, "parity_failed", "first losses differ")])
     assert row.status == "parity_failed"
     known = {name for name in Row.__struct_fields__ if getattr(row, name) is not None}
-    assert known == {"case", "status", "reason", "rounds", "samples", "parity_fp64", "parity_error"}
+    assert known == {"case", "status", "reason", "rounds", "samples", "parity_fp64", "parity_error", "disturbed"}
     assert (row.rounds, row.samples) == (0, 0)
 
 
@@ -216,7 +307,7 @@ def test_a_later_record_replaces_the_failure_it_retries() -> None:
     ids=lambda value: "+".join(value) if isinstance(value, list) else None,
 )
 def test_exit_code(statuses: list[str], code: int) -> None:
-    assert table.exit_code([Row(CASE, status, "") for status in statuses]) == code
+    assert status.exit_code(statuses) == code
 
 
 # --- times ------------------------------------------------------------------------------------------------------------
@@ -258,10 +349,161 @@ def test_throughput_has_no_percentiles() -> None:
     assert (row.latency_p50_ms, row.latency_p90_ms, row.latency_p99_ms) == (None, None, None)
 
 
-def test_what_nobody_measures_yet_is_unknown() -> None:
-    row = row_of(STEADY)
+def test_what_was_not_measured_is_unknown() -> None:
+    row = row_of(STEADY)  # no ceilings, and no mode to hold this one against
     assert (row.break_even_steps, row.utilisation, row.bound_by) == (None, None, None)
     assert row_of([pilot(CASE, peak=None), *STEADY[1:]]).peak_memory_mib is None
+
+
+# --- what disturbed it ------------------------------------------------------------------------------------------------
+
+
+def beside(others: float | None, milliseconds: float = 2.0, case: Case = CASE, *, count: int = ROUNDS) -> list[Record]:
+    """A pilot, and a process a round beside such neighbours."""
+    return [pilot(case), *(sample(case, n, milliseconds, seen=sensed(others)) for n in range(count))]
+
+
+def test_a_busy_neighbour_makes_a_row_unsteady_that_keeps_its_numbers() -> None:
+    row = row_of(beside(0.9))
+    assert row.status == "unsteady"
+    assert row.reason == "other processes used 0.9 of 4 cores beside 6 of 6 processes"
+    assert row.disturbed
+    assert row.others_cores == pytest.approx(0.9, abs=0.05)
+    assert row.stolen_cores == pytest.approx(0.0)
+    assert row.step_ms == pytest.approx(2.0)
+
+
+def test_where_neighbours_are_not_to_be_seen_the_row_says_nothing_of_them() -> None:
+    row = row_of(beside(None))
+    assert (row.status, row.others_cores, row.disturbed) == ("ok", None, False)
+
+
+def test_a_row_without_a_time_says_nothing_of_its_neighbours() -> None:
+    records = [*beside(0.9, count=2), *(failure(CASE, n) for n in range(2, 6))]
+    row = row_of(records)
+    assert (row.status, row.others_cores, row.disturbed) == ("error", None, False)
+
+
+def test_a_warm_up_that_its_cap_ended_is_unsteady() -> None:
+    row = row_of([pilot(CASE, settled=False), *STEADY[1:]])
+    assert (row.status, row.reason) == ("unsteady", "100 steps in 30 s did not warm it up")
+    assert row.step_ms is not None
+    both = row_of([pilot(CASE, settled=False), *beside(0.9)[1:]])
+    assert both.reason == f"{row.reason}; other processes used 0.9 of 4 cores beside 6 of 6 processes"
+
+
+def test_a_framework_that_cannot_say_how_often_it_compiled_is_taken_on_trust() -> None:
+    row = row_of([pilot(CASE), *(sample(CASE, n, 2.0, compilations=None if n else 1) for n in range(6))])
+    assert row.status == "ok"
+    assert row.reason.startswith("its framework cannot say how often it compiled")
+
+
+# --- what bounds it ---------------------------------------------------------------------------------------------------
+
+
+def test_the_shares_of_a_step_come_from_the_run_s_own_ceilings() -> None:
+    row = row_of([*STEADY, ceiling(CASE), ceiling(JAX, flops=(1e9,), moved=(1e9,))])
+    mlp = workloads.get("mlp")
+    assert row.utilisation == pytest.approx(64 * mlp.flops_per_sample("train") / 1e11 / 2.25e-3)
+    assert row.memory_share == pytest.approx(mlp.bytes_per_step("train", 64, 4) / 1e10 / 2.25e-3)
+    assert row.dispatch_share == pytest.approx(1e-5 / 2.25e-3)
+    shares = {"arithmetic": row.utilisation, "memory": row.memory_share, "dispatch": row.dispatch_share}
+    assert row.bound_by == max(shares, key=lambda name: shares[name] or 0)
+    assert row.reason == ""
+
+
+@pytest.mark.parametrize("other", [{"precision": "fp64"}, {"threads": 1}, {"device": "gpu"}])
+def test_ceilings_of_another_kind_say_nothing_of_a_row(other: dict[str, object]) -> None:
+    row = row_of([*STEADY, ceiling(replace(CASE, **other))])
+    assert (row.utilisation, row.memory_share, row.dispatch_share, row.bound_by) == (None,) * 4
+
+
+def test_what_computes_nothing_is_bounded_by_nothing() -> None:
+    assert row_of([*rounds_of(NULL, *[2.0] * 6), ceiling(CASE)], NULL).bound_by is None
+
+
+def test_a_rate_above_the_measured_ceiling_is_said() -> None:
+    row = row_of([*STEADY, ceiling(CASE, flops=(1e8,), moved=(1e10,))])
+    assert row.utilisation is not None and row.utilisation > 1
+    assert row.status == "ok"
+    said = f"faster than it should be, {row.utilisation:.2f} of the measured arithmetic ceiling"
+    assert row.reason.startswith(said) and "copy bandwidth" not in row.reason
+    both = row_of([*beside(0.9), ceiling(CASE, flops=(1e8,), moved=(1e7,))])
+    assert both.reason.startswith("other processes used 0.9 of 4 cores")
+    assert "arithmetic ceiling and " in both.reason and "of the measured copy bandwidth" in both.reason
+
+
+def test_a_report_names_each_kind_of_ceiling_once() -> None:
+    double = replace(CASE, precision="fp64")
+    run = run_of(CASE, JAX, double)
+    records = latest([ceiling(CASE), ceiling(JAX), ceiling(double)])
+    assert len(table.report(run, records, None).ceilings) == 2
+    assert table.report(run, {}, None).ceilings == ()
+
+
+# --- break-even -------------------------------------------------------------------------------------------------------
+
+COMPILED = replace(CASE, mode="compiled")
+GRAPH = replace(CASE, mode="graph")
+
+
+def mode_of(case: Case, milliseconds: float, *, cold: float, warm: float) -> list[Record]:
+    return [pilot(case, cold=cold), *(sample(case, number, milliseconds, warm=warm) for number in range(ROUNDS))]
+
+
+def test_a_compiled_mode_repays_its_compilation() -> None:
+    eager = mode_of(CASE, 20.0, cold=1.0, warm=0.5)
+    compiled = mode_of(COMPILED, 10.0, cold=9.0, warm=2.5)
+    base, row = rows_of(run_of(CASE, COMPILED), [*eager, *compiled], PRICE)
+    assert (base.break_even_against, base.break_even_steps, base.usd_break_even) == (None, None, None)
+    assert row.break_even_against == "eager"
+    # Extra seconds beyond three steady steps: 9.2 - 0.03 and 1.2 - 0.06; warm 2.7 - 0.03 and 0.7 - 0.06.
+    assert row.break_even_steps == pytest.approx((9.17 - 1.14) / 0.01)
+    assert row.break_even_warm_steps == pytest.approx((2.67 - 0.64) / 0.01)
+    assert row.break_even_seconds == pytest.approx(9.17 + 803 * 0.01)
+    assert row.break_even_warm_seconds == pytest.approx(2.67 + 203 * 0.01)
+    assert row.break_even_steps_low == pytest.approx(803)
+    assert row.break_even_steps_high == pytest.approx(803)
+    assert row.break_even_warm_steps_low == pytest.approx(203)  # five rounds: the first fills the cache
+    assert row.usd_break_even == pytest.approx(Decimal("55.04") * Decimal("17.2") / 3600, rel=Decimal("1e-9"))
+
+
+def test_what_never_repays_has_no_cost_of_it() -> None:
+    slower = [*mode_of(CASE, 10.0, cold=1.0, warm=0.5), *mode_of(COMPILED, 20.0, cold=9.0, warm=2.5)]
+    _, row = rows_of(run_of(CASE, COMPILED), slower, PRICE)
+    assert (row.break_even_steps, row.break_even_seconds) == (float("inf"), float("inf"))
+    assert (row.usd_break_even, row.usd_break_even_warm) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("measured", "against"),
+    [((CASE, GRAPH, COMPILED), "eager"), ((GRAPH, COMPILED), "graph"), ((COMPILED,), None)],
+)
+def test_which_mode_it_is_held_against(measured: tuple[Case, ...], against: str | None) -> None:
+    records = [record for case in measured for record in mode_of(case, 10.0, cold=2.0, warm=1.0)]
+    rows = rows_of(run_of(*measured), records)
+    assert rows[-1].break_even_against == against
+    if GRAPH in measured:
+        assert rows[measured.index(GRAPH)].break_even_against == ("eager" if CASE in measured else None)
+
+
+@pytest.mark.parametrize("axis", [{"backend": "jax"}, {"batch": 65}, {"phase": "infer"}, {"layout": "nchw"}])
+def test_it_is_never_held_against_other_work(axis: dict[str, object]) -> None:
+    other = replace(CASE, **axis)
+    records = [*mode_of(other, 20.0, cold=1.0, warm=0.5), *mode_of(COMPILED, 10.0, cold=9.0, warm=2.5)]
+    assert rows_of(run_of(other, COMPILED), records)[1].break_even_steps is None
+
+
+def test_a_base_without_a_time_is_none() -> None:
+    records = [failure(CASE, PILOT_ROUND), *mode_of(COMPILED, 10.0, cold=9.0, warm=2.5)]
+    assert rows_of(run_of(CASE, COMPILED), records)[1].break_even_steps is None
+
+
+def test_only_rounds_that_both_modes_have_count() -> None:
+    eager = [pilot(CASE), *(sample(CASE, n, 20.0) for n in range(5)), failure(CASE, 5)]
+    _, row = rows_of(run_of(CASE, COMPILED), [*eager, *mode_of(COMPILED, 10.0, cold=9.0, warm=2.5)])
+    assert row.break_even_steps_low is not None  # five pairs
+    assert row.break_even_warm_steps is not None and row.break_even_warm_steps_low is None  # four
 
 
 # --- relative ---------------------------------------------------------------------------------------------------------

@@ -102,16 +102,18 @@ def test_the_package_is_the_wheels_own(installed: Path, tmp_path: Path) -> None:
 
 
 def test_smoke_runs_without_any_framework(installed: Path, tmp_path: Path) -> None:
-    done = stepwatch(installed, tmp_path, "run", "smoke", "--out", tmp_path / "run")
+    done = stepwatch(installed, tmp_path, "run", "smoke", "--out", tmp_path / "run", "--patience", 0)
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "run" / "table.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     statuses = {(row["backend"], row["phase"]): row["status"] for row in rows}
-    assert statuses == {
-        (name, phase): "ok" if name == "null" else "skipped"
+    wanted = {
+        (name, phase): {"ok", "unsteady"} if name == "null" else {"skipped"}  # this machine may be busy
         for name in ("null", *FRAMEWORKS)
         for phase in ("train", "infer")
     }
+    assert statuses.keys() == wanted.keys()
+    assert all(status in wanted[row] for row, status in statuses.items()), statuses
     for row in rows:
         assert bool(row["step_ms"]) == (row["backend"] == "null")
         if row["status"] == "skipped":
@@ -132,8 +134,9 @@ def test_list_finds_what_was_shipped(installed: Path, tmp_path: Path) -> None:
 
 def test_parity_without_a_framework_says_so(installed: Path, tmp_path: Path) -> None:
     done = stepwatch(installed, tmp_path, "parity", "mlp")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("skipped: ") == len(FRAMEWORKS)
+    assert done.returncode == 2
+    assert done.stderr.startswith("stepwatch: nothing to prove: ")
+    assert done.stderr.count("skipped: ") == len(FRAMEWORKS)
 
 
 def test_the_bundled_prices_are_read(installed: Path, tmp_path: Path) -> None:

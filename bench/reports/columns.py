@@ -1,6 +1,7 @@
 """A report as the design's columns: the one list that CSV and JSON share."""
 
 from decimal import Decimal
+from math import isinf
 
 from bench.table import Report, Row
 
@@ -20,6 +21,7 @@ COLUMNS = (
     *("usd_break_even", "usd_break_even_warm"),
     *("usd_per_million_samples", "usd_per_million_samples_share"),
 )
+NEVER = "never"  # in a column of numbers: a break-even that does not come, which is not the same as not known
 Value = str | int | float | Decimal | None
 
 
@@ -36,5 +38,6 @@ def values(report: Report, row: Row) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for column in COLUMNS:
         owner = row.case if hasattr(row.case, column) else row
-        found[column] = money[column] if column in money else getattr(owner, column)
+        value: Value = money[column] if column in money else getattr(owner, column)
+        found[column] = NEVER if isinstance(value, float) and isinf(value) else value
     return found
