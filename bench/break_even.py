@@ -23,7 +23,7 @@ class BreakEven(Struct, frozen=True):
 
 
 class Course(Struct, frozen=True):
-    """One mode's course: seconds its first calls take beyond as many steady steps, and of a steady step, a round each.
+    """One mode's course: seconds to start beyond as many steady steps, and of a steady step, one entry a round.
 
     A cold start happened once: then `extra` has one entry, and its own spread is not in the interval.
     """
@@ -42,8 +42,8 @@ def warm(samples: dict[int, Sample], rounds: list[int]) -> Course | None:
     if not rounds:
         return None
     steps = [step_ns(samples[number]) / 1e9 for number in rounds]
-    calls = [samples[number].first_calls for number in rounds]
-    return Course(tuple(sum(c) - len(c) * s for c, s in zip(calls, steps, strict=True)), tuple(steps))
+    extra = [_extra(samples[number], step) for number, step in zip(rounds, steps, strict=True)]
+    return Course(tuple(extra), tuple(steps))
 
 
 def cold(case: Case, records: dict[Key, Record], samples: dict[int, Sample], rounds: list[int]) -> Course | None:
@@ -52,7 +52,12 @@ def cold(case: Case, records: dict[Key, Record], samples: dict[int, Sample], rou
     if not rounds or not isinstance(pilot, Pilot):
         return None
     steps = tuple(step_ns(samples[number]) / 1e9 for number in rounds)
-    return Course((sum(pilot.first_calls) - len(pilot.first_calls) * float(np.median(steps)),), steps)
+    return Course((_extra(pilot, float(np.median(steps))),), steps)
+
+
+def _extra(record: Pilot | Sample, step: float) -> float:
+    """Seconds until the program is built and has made its first calls, less what these take later."""
+    return record.stages["build"] + sum(record.first_calls) - len(record.first_calls) * step
 
 
 def between(compiled: Course, base: Course, *, seed: int = 0) -> BreakEven:

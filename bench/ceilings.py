@@ -15,9 +15,11 @@ from bench.workload import SGD, Workload
 
 BURSTS = 5
 BURST_SECONDS = 0.05
-# Sides of the square products, and mebibytes that are read and written. A larger one is tried while it is faster.
+# Sides of the square products, of which the fastest counts, and mebibytes that are read and as many written.
 SIDES = {"cpu": (512, 1024), "gpu": (2048, 4096, 8192, 16384)}
-MEBIBYTES = {"cpu": (16, 64), "gpu": (64, 256, 1024)}
+MEBIBYTES = {"cpu": 64, "gpu": 1024}
+MOST_PRODUCTS = 1000
+MOST_STEPS = 8  # of a copy whose outputs are all alive until the fence
 WIDTH = 4096  # features of one sample in a copy
 
 
@@ -27,26 +29,27 @@ def measure(backend: BackendModule, settings: Settings) -> Measured:
     products = []
     for side in SIDES[settings.device]:
         square = Workload("product", "", (side,), side, (Dense(side),), SGD(0.0))
-        products.append(_rates(backend, flat, square, side, side * square.flops_per_sample("infer")))
-    copies = []
-    for size in MEBIBYTES[settings.device]:
-        stream = Workload("copy", "", (WIDTH,), WIDTH, (ReLU(),), SGD(0.0))
-        item = ITEM_BYTES[settings.precision]
-        samples = size * 2**20 // (WIDTH * item)
-        copies.append(_rates(backend, flat, stream, samples, stream.bytes_per_step("infer", samples, item)))
-    return Measured(_best(products), _best(copies))
+        amount = side * square.flops_per_sample("infer")
+        products.append(_rates(backend, flat, square, side, amount, most=MOST_PRODUCTS))
+    stream = Workload("copy", "", (WIDTH,), WIDTH, (ReLU(),), SGD(0.0))
+    item = ITEM_BYTES[settings.precision]
+    samples = MEBIBYTES[settings.device] * 2**20 // (WIDTH * item)
+    copies = _rates(backend, flat, stream, samples, stream.bytes_per_step("infer", samples, item), most=MOST_STEPS)
+    return Measured(_best(products), tuple(copies))
 
 
 def _best(tried: list[list[float]]) -> tuple[float, ...]:
     return tuple(max(tried, key=statistics.median))
 
 
-def _rates(backend: BackendModule, settings: Settings, workload: Workload, batch: int, amount: int) -> list[float]:
+def _rates(
+    backend: BackendModule, settings: Settings, workload: Workload, batch: int, amount: int, *, most: int
+) -> list[float]:
     """`amount` over the seconds of a step, for each of `BURSTS` bursts."""
     program = backend.build(workload, settings)
     feed = repeat(program.put(np.ones((batch, *workload.input), np.float32), np.zeros(batch, np.int32)))
     clock.seconds(program.infer, feed, program.fence)
     once = clock.seconds(program.infer, feed, program.fence)
-    steps = max(1, round(BURST_SECONDS / once))
+    steps = min(most, max(1, round(BURST_SECONDS / once)))
     timings = clock.bursts(program.infer, feed, program.fence, steps=steps, count=BURSTS)
     return [amount * steps / (timing.wall_ns / 1e9) for timing in timings]

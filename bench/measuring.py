@@ -28,6 +28,7 @@ class Subject(Struct, frozen=True):
     proof: Proof | None
     origin: Origin
     start_seconds: float
+    cold: bool
 
 
 def pilot(worker: Process, subject: Subject, until: float) -> Pilot:
@@ -73,6 +74,7 @@ def sample(worker: Process, subject: Subject, chosen: Pilot, until: float) -> Sa
         cpu_ns=bursts.cpu_ns,
         switches=bursts.switches,
         losses=warmed.losses,
+        cold=subject.cold,
         compilations=warmed.compilations,
         left_over=bursts.left_over,
         sensed=bursts.sensed,

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from bench import sensors, stats
 from bench.patience import BUSY
-from bench.records import Sample
+from bench.records import Pilot, Sample
 
 THROTTLED = 0.01  # seconds that a control group's quota may hold a process back while it is timed
 STALL_RATIO, STALL_SECONDS = 10, 0.5  # a burst this many times the median, and this long at least
@@ -25,12 +25,13 @@ class Noise(Struct, frozen=True):
     words: str
 
 
-def of(samples: Sequence[Sample], cores: int) -> Noise:
-    """`samples`: one a process. `cores`: those that the processes may use."""
+def of(samples: Sequence[Sample], cores: int, pilot: Pilot | None = None) -> Noise:
+    """`samples`: one a process. `cores`: those that the processes may use, where the sensors did not count them."""
     others = [found for s in samples if (found := sensors.others(s.sensed.readings)) is not None]
     stolen = [found for s in samples if (found := sensors.stolen(s.sensed.readings)) is not None]
     said = []
-    busy = [cores_ for cores_ in others if cores_ > BUSY]
+    busy = [found for s in samples if (found := _neighbour(s)) is not None]
+    cores = next((s.sensed.cores for s in samples if s.sensed.cores), cores)
     taken = [cores_ for cores_ in stolen if cores_ > BUSY]
     foreign = [s.sensed.gpu.foreign for s in samples if s.sensed.gpu and s.sensed.gpu.foreign]
     if beside := 4 * len(busy) > len(samples):
@@ -48,6 +49,8 @@ def of(samples: Sequence[Sample], cores: int) -> Noise:
     drifting = sum(stats.drifting(sample.wall_ns) for sample in samples)
     if 4 * drifting > len(samples):
         said.append(f"{drifting} of {len(samples)} processes grew faster or slower by over 3 % while they were timed")
+    if pilot and (beside_pilot := _neighbour(pilot)) is not None:
+        said.append(f"others used {beside_pilot:.1f} cores beside the pilot: doubt its cold first call and memory")
     if stalls := [words for sample in samples if (words := _stall(sample))]:
         said.append(stalls[0])
     return Noise(
@@ -56,6 +59,13 @@ def of(samples: Sequence[Sample], cores: int) -> Noise:
         disturbed=beside or robbed or shared or held,
         words="; ".join(said),
     )
+
+
+def _neighbour(record: Sample | Pilot) -> float | None:
+    """Cores that others used, where that leaves this process less than the threads it was given."""
+    found = sensors.others(record.sensed.readings)
+    room = (record.sensed.cores or record.case.threads) - record.case.threads
+    return found if found is not None and found > room + BUSY else None
 
 
 def _stall(sample: Sample) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from itertools import combinations
-from math import isfinite, sqrt
+from math import inf, isfinite, sqrt
 from pathlib import Path
 
 import msgspec
@@ -157,9 +157,9 @@ def dropout_break(workload: Workload, found: Mapping[str, Array]) -> Break | Non
 
 def first_losses_differ(found: tuple[float, ...], wanted: Array, allowed: float) -> float | None:
     """The relative error of a timed process's first losses against the proof's, if beyond `allowed`; else None."""
-    if len(found) == 0:
-        return None
-    error = _relative(np.array(found), wanted[: len(found)])
+    if len(found) != len(wanted):
+        return inf  # losses that are not there agree with nothing
+    error = _relative(np.array(found), wanted)
     return error if not error <= allowed else None
 
 

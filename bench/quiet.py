@@ -23,14 +23,18 @@ def cpu_seconds() -> float:
     return process_time() - before
 
 
-def allowed(step: Step, feed: Iterator[Any], read: Callable[[], object]) -> float:
-    """CPU seconds that may follow a fence: the most that followed steps whose results the host has already read."""
+def allowed(step: Step, feed: Iterator[Any], read: Callable[[], object], *, threads: int) -> float:
+    """CPU seconds that may follow a fence: three times the most that followed steps whose results the host has read.
+
+    Never more than half of what could be seen at all, or no fence could ever be found missing.
+    """
+    read()  # whatever an unfenced burst has left behind is over now
     spun = []
     for _ in range(TRIES):
         step(next(feed))
         read()
         spun.append(cpu_seconds())
-    return SLACK * max(spun) + MARGIN
+    return min(SLACK * max(spun) + MARGIN, threads * WINDOW / 2)
 
 
 def after_fence(step: Step, feed: Iterator[Any], fence: Fence, *, steps: int) -> float:

@@ -95,7 +95,10 @@ class Pilot(Struct, frozen=True, tag=True):
 
 
 class Sample(Struct, frozen=True, tag=True):
-    """One case in one process of one round: raw bursts, one entry each. `stages`: seconds by what the process did."""
+    """One case in one process of one round: raw bursts, one entry each. `stages`: seconds by what the process did.
+
+    `cold`: the process found its compile cache empty, as the first round's does.
+    """
 
     case: Case
     origin: Origin
@@ -105,6 +108,7 @@ class Sample(Struct, frozen=True, tag=True):
     cpu_ns: tuple[int, ...]
     switches: tuple[int, ...]
     losses: tuple[float, ...]
+    cold: bool
     compilations: int | None
     left_over: float
     sensed: Sensed

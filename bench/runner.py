@@ -59,6 +59,7 @@ class Runner:
         self.patience = Patience(patience)
         self.process: Process | None = None
         self.tally = Tally()
+        self.cold = True  # whether the open worker found its compile cache empty
 
     def execute(self) -> None:
         """Makes every record that is not there yet. Whatever happens, no worker outlives this call."""
@@ -166,7 +167,7 @@ class Runner:
                     self.prover.of(case),
                     self._origin(case, number),
                 )
-                subject = measuring.Subject(self.run, case, feed, proof, origin, start)
+                subject = measuring.Subject(self.run, case, feed, proof, origin, start, self.cold)
                 assert self.process
                 if pilot:
                     record: Pilot | Sample = measuring.pilot(self.process, subject, until)
@@ -190,7 +191,10 @@ class Runner:
         self.process = Process(log)
         # A pilot's caches are its own, so that its first call is cold; a worker's rounds share theirs.
         cache = (self.folder / "cache" / (f"pilot-{_file(case)}" if pilot else "-".join(case.worker))).absolute()
+        if pilot:
+            shutil.rmtree(cache, ignore_errors=True)  # what an interrupted pilot has left is not cold
         cache.mkdir(parents=True, exist_ok=True)
+        self.cold = not any(cache.iterdir())
         self.process.expect(Open(case.backend, self._settings(case, str(cache))), Opened, until)
         return monotonic() - began
 

@@ -54,6 +54,7 @@ class Sensed(Struct, frozen=True):
     suspended_seconds: float | None
     gpu: Gpu | None
     throttled_seconds: float | None = None
+    cores: int | None = None
 
 
 class Watcher:
@@ -78,6 +79,7 @@ class Watcher:
             cpu_mhz=_mhz(),
             suspended_seconds=_since(self.asleep, _asleep()),
             throttled_seconds=_since(self.throttled, _throttled()),
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             gpu=_gpu() if self.device == "gpu" else None,
         )
 
@@ -91,7 +93,9 @@ def read() -> Reading:
         own = [cores[core] for core in allowed if core < len(cores)]
         # A guest's time is already in `user`; waiting for a disk occupies no core.
         used = sum(getattr(core, name, 0.0) for core in own for name in ("user", "nice", "system", "irq", "softirq"))
-        busy, steal = round(used * 1e9), round(sum(getattr(core, "steal", 0.0) for core in own) * 1e9)
+        busy, steal = round(used * 1e9), None
+        if own and hasattr(own[0], "steal"):
+            steal = round(sum(core.steal for core in own) * 1e9)
     except OSError:
         pass  # no /proc: the counters stay unknown
     return Reading(time.perf_counter_ns(), time.process_time_ns(), busy, steal)

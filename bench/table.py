@@ -1,10 +1,12 @@
 """Records and a price -> rows: status, intervals, relative, money. The only place where they are derived."""
 
+import hashlib
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from math import isfinite
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
@@ -65,7 +67,8 @@ class Row(Struct, frozen=True):
     parity_error: float | None = None
     others_cores: float | None = None
     stolen_cores: float | None = None
-    disturbed: bool = False
+    disturbed: bool | None = None
+    evidence: str | None = None
     usd_break_even: Decimal | None = None
     usd_break_even_warm: Decimal | None = None
     usd_per_million_samples: Decimal | None = None
@@ -112,7 +115,9 @@ def _row(
     found: dict[tuple[str, str, int], Ceilings | None],
 ) -> Row:
     case = planned.case
-    seen = noise.of([samples[number] for number in sorted(samples)], run.machine.cores)
+    pilot = records.get((case, PILOT_ROUND))
+    ordered = [samples[number] for number in sorted(samples)]
+    seen = noise.of(ordered, run.machine.cores, pilot if isinstance(pilot, Pilot) else None)
     status, reason = status_of(run, planned, records, samples, seen.words)
     row = Row(case, status, reason, rounds=len(samples), samples=sum(len(s.wall_ns) for s in samples.values()))
     proof = records.get(case.worker)
@@ -122,7 +127,7 @@ def _row(
     if status == "parity_failed" or not samples or 2 * len(samples) < run.suite.rounds:
         return replace(row, rounds=0, samples=0)
     row = replace(row, others_cores=seen.others_cores, stolen_cores=seen.stolen_cores, disturbed=seen.disturbed)
-    ordered = [samples[number] for number in sorted(samples)]
+    row = replace(row, evidence=digest(ordered))
     steps = [[ns / s.steps / 1e6 for ns in s.wall_ns] for s in ordered]
     step = stats.estimate(steps)
     low, high = stats.bootstrap(steps) or (None, None)
@@ -134,7 +139,6 @@ def _row(
         samples_per_second=case.batch / step * 1e3,
     )
     row = _first_calls(row, samples)
-    pilot = records.get((case, PILOT_ROUND))
     if isinstance(pilot, Pilot):
         first, second, third = (seconds * 1e3 for seconds in pilot.first_calls)
         row = replace(
@@ -153,9 +157,14 @@ def _row(
     return row
 
 
+def digest(samples: list[Sample]) -> str:
+    """SHA-256 of the samples that a row's intervals were computed from: what, if it differs, is other evidence."""
+    return hashlib.sha256(msgspec.json.encode(samples, order="sorted")).hexdigest()[:12]
+
+
 def _first_calls(row: Row, samples: dict[int, Sample]) -> Row:
-    """The warm ones: the first round fills the compile caches that the later ones find."""
-    warm = [s.first_calls for number, s in samples.items() if number > 0]
+    """The warm ones: those of processes that found a filled compile cache."""
+    warm = [s.first_calls for s in samples.values() if not s.cold]
     if not warm:
         return row
     first, second, third = (float(np.median([calls[i] for calls in warm])) * 1e3 for i in range(3))
@@ -196,7 +205,8 @@ def _repaid(rows: list[Row], records: dict[Key, Record], samples: dict[Case, dic
 def _break_even(row: Row, base: Case, records: dict[Key, Record], samples: dict[Case, dict[int, Sample]]) -> Row:
     rounds = sorted(samples[row.case].keys() & samples[base].keys())
     cold = [break_even.cold(case, records, samples[case], rounds) for case in (row.case, base)]
-    warm = [break_even.warm(samples[case], [number for number in rounds if number > 0]) for case in (row.case, base)]
+    filled = [number for number in rounds if not (samples[row.case][number].cold or samples[base][number].cold)]
+    warm = [break_even.warm(samples[case], filled) for case in (row.case, base)]
     row = replace(row, break_even_against=base.mode)
     if cold[0] and cold[1]:
         found = break_even.between(cold[0], cold[1])

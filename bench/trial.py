@@ -97,6 +97,7 @@ class Trial:
         )
         seconds, sensed = perf_counter() - started, self.watch.ended()
         grown, peak = (program.compilations() or 0) - compiled, program.peak_bytes()
+        peak = memory.peak(self.resident) if peak is None else peak
         left_over = self._left_over(question.quiet_steps)
         for _ in range(quiet.TRIES - 1):
             if left_over > question.quiet_seconds:
@@ -107,7 +108,7 @@ class Trial:
             switches=tuple(t.switches for t in timings),
             compilations=grown,
             finite=all(bool(np.isfinite(array).all()) for array in program.weights().values()),
-            peak_bytes=memory.peak(self.resident) if peak is None else peak,
+            peak_bytes=peak,
             left_over=left_over,
             sensed=sensed,
             seconds=seconds,
@@ -118,7 +119,7 @@ class Trial:
         program, step, feed = self.program, self.step, self.feed
         allowed = quiet.BACKLOG
         if self.settings.device == "cpu":
-            allowed = quiet.allowed(step, feed, self._read)
+            allowed = quiet.allowed(step, feed, self._read, threads=self.settings.threads)
         dispatch = clock.dispatch_seconds(step, feed, program.fence, steps=DISPATCHED)
         whole = clock.burst(step, feed, program.fence, steps=DISPATCHED).wall_ns / 1e9 / DISPATCHED
         alone = None

@@ -94,7 +94,7 @@ def test_a_warm_course_is_the_first_calls_beyond_as_many_steps() -> None:
     found = break_even.warm(samples, [1, 2])
     assert found is not None
     assert found.step == pytest.approx((0.02, 0.02))
-    assert found.extra == pytest.approx((0.7 - 3 * 0.02,) * 2)
+    assert found.extra == pytest.approx((0.1 + 0.7 - 3 * 0.02,) * 2)  # its build, and its first calls
     assert break_even.warm(samples, []) is None
 
 
@@ -105,7 +105,7 @@ def test_a_step_is_the_median_of_bursts_over_their_steps() -> None:
 @pytest.mark.parametrize(
     ("records", "rounds", "extra"),
     [
-        ([pilot(CASE, cold=4.0)], [0, 1, 2], 4.2 - 3 * 0.02),
+        ([pilot(CASE, cold=4.0)], [0, 1, 2], 0.1 + 4.2 - 3 * 0.02),
         ([pilot(CASE, cold=4.0)], [], None),
         ([failure(CASE, -1)], [0], None),
         ([], [0], None),

@@ -334,3 +334,34 @@ def test_readme_shows_the_committed_run_as_it_is_reported_now() -> None:
 def test_committed_tables_are_what_their_records_give(name: str, format: str) -> None:
     folder = ROOT / "results/reference/quick-2core"
     assert (folder / name).read_text() == reporting.text(folder, format, Asked())
+
+
+def test_the_tree_names_every_room() -> None:
+    named = set(spans(PAGES["docs/tree.md"]))
+    rooms = {path.name for path in (ROOT / "bench").glob("*.py")} - {"__init__.py"}
+    rooms |= {f"{path.name}/" for path in (ROOT / "bench").iterdir() if (path / "__init__.py").exists()}
+    assert rooms - named == set(), "docs/tree.md lacks these"
+    gone = {name for name in named if name.endswith(".py")} - rooms - {"optimiser.py", "device.py"}
+    assert gone == set(), "docs/tree.md names these, which are gone"
+
+
+BLOCKS = {"neighbour": "neighbour-2core/table.md", "selftest": "selftest-2core/table.md"}
+
+
+@pytest.mark.parametrize(("name", "file"), BLOCKS.items())
+def test_the_measurement_page_shows_the_committed_results(name: str, file: str) -> None:
+    shown = PAGES["docs/measurement.md"].split(f"<!-- {name}: begin -->\n")[1].split(f"<!-- {name}: end -->")[0]
+    body = (ROOT / "results/reference" / file).read_text().split("\n\n", 1)[1]
+    assert shown == body, f"docs/measurement.md is stale: put results/reference/{file} there"
+
+
+def test_the_example_of_a_suite_has_every_key_with_its_default(tmp_path: Path) -> None:
+    (example,) = blocks(PAGES["docs/suites.md"], "toml")
+    (tmp_path / "mine.toml").write_text(example)
+    found = suite.load(tmp_path / "mine.toml")
+    (matrix,) = found.matrix
+    assert found == suite.Suite(name="mine", description=found.description, matrix=(matrix,))
+    assert matrix == suite.Matrix(workload=matrix.workload, backend=matrix.backend)
+    for kind in (suite.Suite, suite.Protocol, suite.Matrix):
+        for key in set(kind.__struct_fields__) - {"matrix", "protocol"}:
+            assert re.search(rf"^{key} = ", example, re.MULTILINE), key

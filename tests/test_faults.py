@@ -92,8 +92,8 @@ FAULTS = (
         *("a bias that is never trained", "mlp_dropout", "torch"),
         *(
             f"{TORCH}/program.py",
-            "workload.optimiser, model.parameters()",
-            "workload.optimiser, [*model.parameters()][:-1]",
+            "workload.optimiser, parameters",
+            "workload.optimiser, parameters[:-1]",
         ),
         GOLDEN + "losses differs",
     ),
@@ -217,7 +217,7 @@ def test_a_run_prints_no_time_for_a_broken_case_and_measures_the_others(tmp_path
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        pytest.param("bench/worker.py", "program.put(x, y)", "program.put(x, (y + 1) % 10)", id="by-the-worker"),
+        pytest.param("bench/trial.py", "program.put(x, y)", "program.put(x, (y + 1) % 10)", id="by-the-worker"),
         # It knows when it is timed, by the compile cache that a proof has not.
         pytest.param(
             *(f"{TORCH}/program.py", "torch.from_numpy(y)", "torch.from_numpy((y + bool(self.settings.cache)) % 10)"),

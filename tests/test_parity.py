@@ -348,11 +348,11 @@ def test_a_model_without_dropout_has_no_second_inference() -> None:
 @pytest.mark.parametrize(
     ("found", "far"),
     [
-        ((), None),  # nothing was trained
-        ((2.0, 2.1), None),
+        ((), np.inf),  # losses that are not there agree with nothing
+        ((2.0, 2.1), np.inf),
         ((2.0, 2.1, 2.2), None),
-        ((2.0, 2.1 * (1 + 1e-5)), None),
-        ((2.0, 2.11), 0.01 / np.hypot(2.0, 2.1)),
+        ((2.0, 2.1 * (1 + 1e-5), 2.2), None),
+        ((2.0, 2.11, 2.2), 0.01 / np.linalg.norm([2.0, 2.1, 2.2])),
         ((2.0, 2.1, 2.2, 2.3), np.inf),  # one more than the proof has
     ],
 )

@@ -452,8 +452,8 @@ def test_csv_of_what_bounds_a_row_and_what_it_repays() -> None:
 def test_markdown_says_after_how_many_steps_a_compilation_is_repaid() -> None:
     text = markdown.render(report(repaying(), run_of(CASE, COMPILED)))
     assert re.search(
-        r"- torch compiled: repays its compilation against eager after 7,003 steps \(95 %: 7,003-7,003\), 16\.2 s, "
-        r"0\.\d+ USD; with a filled cache after 203 steps \(95 %: 203-203\), 1\.10 s\.",
+        r"- torch compiled: repays its compilation against eager after 7,003 steps \(95 %: 7,003-7,003\), 16\.3 s, "
+        r"0\.\d+ USD; with a filled cache after 203 steps \(95 %: 203-203\), 1\.20 s\.",
         text,
     )
     unpriced = markdown.render(report(repaying(), run_of(CASE, COMPILED), None))

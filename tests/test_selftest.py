@@ -1,6 +1,7 @@
 """The selftest: its judgements on made-up figures, a fault that is not caught is broken, and its requests."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -77,9 +78,9 @@ def test_a_missing_framework_or_gpu_is_skipped_and_says_why(monkeypatch: pytest.
 
 
 def test_a_report_that_changes_with_the_order_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert determinism.one("csv").verdict == "holds"
+    assert determinism.one("reports").verdict == "holds"
     monkeypatch.setattr(determinism, "text", lambda *_: "another report")
-    assert determinism.one("csv").verdict == "broken"
+    assert determinism.one("reports").verdict == "broken"
 
 
 # --- overhead ---------------------------------------------------------------------------------------------------------
@@ -133,20 +134,16 @@ def test_the_null_backend(
 # --- coverage ---------------------------------------------------------------------------------------------------------
 
 
-def test_neighbouring_rounds_are_a_pair_and_none_is_used_twice() -> None:
+def test_neighbouring_rounds_are_a_pair_the_earlier_one_the_base() -> None:
     made = coverage.pairs({number: float(number) for number in (0, 1, 2, 3, 4, 6, 7)})
-    assert [sorted(pair) for pair in made] == [[0.0, 1.0], [2.0, 3.0], [6.0, 7.0]]
+    assert made == [(1.0, 0.0), (3.0, 2.0), (7.0, 6.0)]
 
 
-def test_which_of_a_pair_is_the_candidate_is_drawn() -> None:
-    made = coverage.pairs({number: float(number) for number in range(400)})
-    first = sum(candidate < base for candidate, base in made)
-    assert 70 < first < 130
-
-
-def windows(covering: int, missing: int) -> list[tuple[float, float]]:
-    """As many windows of pairs around 1, and of pairs that are all slower."""
-    return [(1.0 + 0.01 * (-1) ** i, 1.0) for i in range(6)] * covering + [(1.1, 1.0)] * 6 * missing
+def rounds(covering: int, missing: int) -> dict[int, list[float]]:
+    """As many windows of six pairs that lie around 1, and of pairs whose second is always the slower one."""
+    honest = [[1.0], [1.0 + 0.01], [1.0 + 0.01], [1.0]] * 3
+    drifting = [[1.0], [1.1]] * 6
+    return dict(enumerate(honest * covering + drifting * missing))
 
 
 @pytest.mark.parametrize(
@@ -154,10 +151,25 @@ def windows(covering: int, missing: int) -> list[tuple[float, float]]:
     [(60, 0, "holds"), (57, 3, "holds"), (55, 5, "broken"), (59, 0, "not settled"), (0, 0, "not settled")],
 )
 def test_coverage_is_judged_on_enough_windows(covering: int, missing: int, verdict: str) -> None:
-    first, *rest = coverage.findings({CASE: windows(covering, missing)})
+    first, *_ = coverage.findings({CASE: rounds(covering, missing)})
     assert first.verdict == verdict
     assert f"{covering} of {covering + missing} windows" in first.found
-    assert all(one.wanted == "for the record" for one in rest)
+
+
+def test_a_machine_that_drifts_breaks_the_coverage_of_ratios() -> None:
+    ratios, *_ = coverage.findings({CASE: {number: [1.02**number] for number in range(720)}})
+    assert ratios.verdict == "broken"
+
+
+def test_the_step_s_own_interval_is_judged_against_the_long_run() -> None:
+    draw = random.Random(1)
+    steady = {number: [draw.gauss(1.0, 0.02) for _ in range(10)] for number in range(600)}
+    _, held, *_ = coverage.findings({CASE: steady})
+    assert held.verdict == "holds", held
+    # Two speeds, for windows on end: no window of one holds the middle of both.
+    halves = {number: [1.0 if number < 300 else 2.0] * 10 for number in range(600)}
+    _, broken, *_ = coverage.findings({CASE: halves})
+    assert broken.verdict == "broken"
 
 
 # --- hand-written loops -----------------------------------------------------------------------------------------------
@@ -179,10 +191,25 @@ def test_a_comparison_is_judged_by_its_interval(
 ) -> None:
     train = {"idiom_us": step_ms * 1e3, "ratio": 1.0, "interval": interval}
     (tmp_path / "handwritten").mkdir()
-    line = json.dumps({"framework": "torch", "mode": "eager", "model": "mlp", "train": train})
+    result = {
+        "framework": "torch",
+        "mode": "eager",
+        "model": "mlp",
+        "commit": handwritten.runs.commit(),
+        "train": train,
+    }
+    line = json.dumps(result)
     (tmp_path / "handwritten" / "results.jsonl").write_text(line + "\n")
-    (found,) = handwritten.judge(tmp_path)
-    assert (found.name, found.verdict) == ("torch eager mlp train", verdict)
+    found = {one.name: one.verdict for one in handwritten.judge(tmp_path)}
+    assert found.pop("torch eager mlp train") == verdict
+    assert set(found.values()) <= {"not settled"}  # those that nobody compared
+
+
+def test_a_comparison_of_another_commit_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "handwritten").mkdir()
+    line = json.dumps({"framework": "torch", "mode": "eager", "model": "mlp", "commit": "another", "train": {}})
+    (tmp_path / "handwritten" / "results.jsonl").write_text(line + "\n")
+    assert {one.verdict for one in handwritten.judge(tmp_path)} <= {"not settled"}
 
 
 def test_without_comparisons_the_part_is_skipped(tmp_path: Path) -> None:

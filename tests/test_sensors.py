@@ -112,12 +112,12 @@ def test_the_clock_of_the_cpu(found: Any, monkeypatch: pytest.MonkeyPatch) -> No
     assert sensors._mhz() == (None if found is None else 2400.0)
 
 
-def test_a_system_without_steal_has_had_none_stolen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_does_not_count_steal_leaves_it_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     cores = [SimpleNamespace(user=1.0, nice=0.0, system=0.5, idle=9.0)] * 64
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu=False: cores)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
     found = sensors.read()
-    assert (found.busy, found.steal) == (1_500_000_000, 0)
+    assert (found.busy, found.steal) == (1_500_000_000, None)
 
 
 def test_only_the_cores_that_the_process_may_use_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

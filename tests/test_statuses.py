@@ -302,6 +302,7 @@ LOSS = "\n            return loss"
             ("torch", "compiled", f'if self.settings.mode == "eager":{LOSS}', f"if True:{LOSS}"),
             ("tensorflow", "graph", 'if settings.mode != "eager":', 'if settings.mode == "never":'),
             ("tensorflow", "compiled", 'if settings.mode != "eager":', 'if settings.mode == "never":'),
+            ("jax", "compiled", "jax.jit(self._step, donate_argnums=(0, 1, 2))", "self._step"),
         )
     ],
 )

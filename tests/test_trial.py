@@ -251,7 +251,7 @@ GOOD = Bursts(
 
 
 def judged(bursts: Bursts, case: Case) -> str:
-    subject = measuring.Subject(run_of(case), case, "", None, None, 0.0)  # type: ignore[arg-type]
+    subject = measuring.Subject(run_of(case), case, "", None, None, 0.0, False)  # type: ignore[arg-type]
     try:
         measuring._check_bursts(subject, bursts, 0.002)
     except WorkerFailed as error:

@@ -16,7 +16,7 @@ COLUMNS = (
     *("break_even_warm_steps", "break_even_warm_steps_low", "break_even_warm_steps_high", "break_even_warm_seconds"),
     *("latency_p50_ms", "latency_p90_ms", "latency_p99_ms"),
     *("peak_memory_mib", "utilisation", "memory_share", "dispatch_share", "bound_by", "parity_fp64", "parity_error"),
-    *("others_cores", "stolen_cores"),
+    *("others_cores", "stolen_cores", "disturbed", "evidence"),
     *("instance", "price_model", "price_as_of", "usd_per_hour", "usd_per_hour_share"),
     *("usd_break_even", "usd_break_even_warm"),
     *("usd_per_million_samples", "usd_per_million_samples_share"),

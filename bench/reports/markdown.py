@@ -7,10 +7,13 @@ from math import isfinite
 
 from tabulate import tabulate
 
+from bench.stats import samples_for
 from bench.table import FRAMEWORK_FREE, Report, Row
 from bench.workloads import get
 
 Format = Callable[[Row], str]
+# Drift moves a median by some hundredths, which the interval over processes has seen; a failed check may mean anything.
+SOUND = ("ok", "unsteady", "skipped")
 
 
 def render(report: Report) -> str:
@@ -100,8 +103,18 @@ def section(report: Report, rows: list[Row]) -> list[str]:
     remarks = [
         f"- {_name(row, rows)}: **{row.status}**, {plain(row.reason)}" for row in (*measured, *rest) if row.reason
     ]
+    remarks += [f"- {_name(row, rows)}: {too_few(row)}" for row in measured if too_few(row)]
     remarks += [f"- {_name(row, rows)}: {repaid(row)}" for row in measured if row.break_even_steps is not None]
     return [title, caption(rows), table, *(["\n".join(remarks)] if remarks else [])]
+
+
+def too_few(row: Row) -> str:
+    """How many more calls the percentiles that are missing want."""
+    if row.case.measure != "latency":
+        return ""
+    known = {50: row.latency_p50_ms, 90: row.latency_p90_ms, 99: row.latency_p99_ms}
+    missing = [f"p{p} wants {samples_for(p) - row.samples} more calls" for p, value in known.items() if value is None]
+    return "; ".join(missing)
 
 
 def repaid(row: Row) -> str:
@@ -162,13 +175,16 @@ def _winners(rows: list[Row]) -> Iterable[str]:
         at = f" at batch {base.case.batch}" if len({r.case.batch for r in rows}) > 1 else ""
         if not rivals:
             continue
+        if doubtful := [f"{_name(r, rows)} is {r.status}" for r in (base, *rivals) if r.status not in SOUND]:
+            yield f"No row is called fastest{at}: {', '.join(doubtful)}."
+            continue
         if noisy := [_name(r, rows) for r in (base, *rivals) if r.disturbed]:
             beside = ", ".join(noisy)
             yield f"No row is called fastest{at}: {beside} had a busy neighbour, which slows some more than others."
             continue
         close = [r for r in rivals if r.relative_low is None or r.relative_low <= 1]
         if not close:
-            yield f"Fastest{at}: {_name(base, rows)}."
+            yield f"Fastest{at}: {_name(base, rows)}" + (" (unsteady)." if base.status == "unsteady" else ".")
         elif any(r.relative_low is None for r in close):
             yield f"Too few rounds to say which is fastest{at}."
         else:

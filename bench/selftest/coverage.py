@@ -1,10 +1,9 @@
-"""How often the printed interval of a ratio covers a ratio that is known: the same case twice, which is 1.
+"""How often the printed intervals cover what is known: the ratio of a case to itself, and a case's own long-run step.
 
-Real samples: each process is fresh; two neighbouring rounds of one case are a pair, and which of them is called the
-candidate is drawn. Windows of as many pairs as a suite has rounds are disjoint. The protocol is shortened.
+Real samples: each process is fresh. Two neighbouring rounds of one case are a pair, the earlier one always the base, so
+that a machine that drifts shows. Windows of as many pairs as a suite has rounds are disjoint. Shortened protocol.
 """
 
-import random
 import signal
 import statistics
 import subprocess
@@ -15,6 +14,7 @@ from math import log
 from pathlib import Path
 
 from bench import backends, records, stats
+from bench import run as runs
 from bench.errors import BenchError
 from bench.records import Case, Sample
 from bench.selftest.finding import Finding
@@ -42,7 +42,7 @@ device = ["cpu"]
 def collect(folder: Path, seconds: float) -> None:
     """Measures rounds for that long, going on with those that are there."""
     path = folder / "coverage.toml"
-    run = folder / "coverage"
+    run = _folder(folder)
     told = ["--resume", str(run)] if run.exists() else [str(path), "--out", str(run), "--patience", "0"]
     installed = [f'"{b.name}"' for b in backends.REGISTRY.values() if b.packages and not b.missing()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,47 +58,76 @@ def collect(folder: Path, seconds: float) -> None:
         raise BenchError(f"the run of the coverage part ended with {code}: see {folder / 'coverage.log'}")
 
 
+def _folder(folder: Path) -> Path:
+    """Other code is another run."""
+    return folder / f"coverage-{runs.commit()}-{runs.harness()}"
+
+
 def judge(folder: Path) -> list[Finding]:
     """The share of windows whose interval covers 1, over all cases, and for each case."""
-    found, _ = records.read(folder / "coverage" / "results.jsonl")
-    samples: dict[Case, dict[int, float]] = {}
+    found, _ = records.read(_folder(folder) / "results.jsonl")
+    samples: dict[Case, dict[int, list[float]]] = {}
     for record in found:
         if isinstance(record, Sample):
-            step = statistics.median(record.wall_ns) / record.steps
-            samples.setdefault(record.case, {})[record.origin.round] = step
-    return findings({case: pairs(rounds) for case, rounds in samples.items()})
+            steps = [ns / record.steps / 1e6 for ns in record.wall_ns]
+            samples.setdefault(record.case, {})[record.origin.round] = steps
+    return findings({case: dict(sorted(rounds.items())) for case, rounds in samples.items()})
 
 
 def pairs(rounds: dict[int, float]) -> list[tuple[float, float]]:
-    """(candidate, base) of rounds 0 and 1, 2 and 3, ...: which is which is drawn, by the round's number."""
-    made = []
-    for first, second in pairwise(sorted(rounds)):
-        if first % 2 == 0 and second == first + 1:
-            two = (rounds[first], rounds[second])
-            made.append(two if random.Random(first).random() < 0.5 else two[::-1])
-    return made
+    """(candidate, base) of rounds 1 and 0, 3 and 2, ...; the order within a round was drawn before it was measured."""
+    return [
+        (rounds[second], rounds[first])
+        for first, second in pairwise(sorted(rounds))
+        if first % 2 == 0 and second == first + 1
+    ]
 
 
-def findings(by_case: dict[Case, list[tuple[float, float]]]) -> list[Finding]:
-    cases, covered, all_windows = [], 0, 0
-    spreads = []
-    for case, made in by_case.items():
+def findings(by_case: dict[Case, dict[int, list[float]]]) -> list[Finding]:
+    """`by_case`: for each round the milliseconds a step of each burst."""
+    ratios, steps = (0, 0), (0, 0)
+    spreads: list[float] = []
+    cases: list[Finding] = []
+    for case, rounds in by_case.items():
+        medians = {number: statistics.median(bursts) for number, bursts in rounds.items()}
+        made = pairs(medians)
         windows = [made[i : i + PAIRS] for i in range(0, len(made) - PAIRS + 1, PAIRS)]
         hits = sum(covers(window) for window in windows)
-        covered, all_windows = covered + hits, all_windows + len(windows)
+        ratios = ratios[0] + hits, ratios[1] + len(windows)
+        inside, tried = own_step(list(rounds.values()))
+        steps = steps[0] + inside, steps[1] + tried
         if made:
             spreads.append(spread(made))
             name = f"{case.backend} {case.mode} {case.phase} batch {case.batch}"
-            words = f"{hits} of {len(windows)} windows; pair spread {spreads[-1]:.1%}"
+            words = f"{hits} of {len(windows)} ratios, {inside} of {tried} steps; pair spread {spreads[-1]:.1%}"
             cases.append(Finding("coverage", name, "for the record", words, "holds"))
-    enough = all_windows >= WINDOWS
-    share = covered / all_windows if all_windows else 0.0
-    wanted = f"at least {WANTED:.0%} on at least {WINDOWS} disjoint windows"
-    words = f"{covered} of {all_windows} windows of {PAIRS} pairs ({share:.1%})"
+    rounds_there = max((len(rounds) for rounds in by_case.values()), default=0)
+    seen = f"; {rounds_there} rounds of {len(by_case)} cases, so {rounds_there // (2 * PAIRS)} windows apart in time"
     if spreads:
-        words += f"; pair spread {min(spreads):.1%} to {max(spreads):.1%}"
-    verdict = "not settled" if not enough else "holds" if share >= WANTED else "broken"
-    return [Finding("coverage", "interval of a ratio that is 1", wanted, words, verdict), *cases]
+        seen += f"; pair spread {min(spreads):.1%} to {max(spreads):.1%}"
+    wanted = f"at least {WANTED:.0%} on at least {WINDOWS} disjoint windows"
+    return [
+        _judged("interval of a ratio that is 1", wanted, ratios, seen),
+        _judged("interval of a step", f"{wanted}, of a case's median over all its rounds", steps, ""),
+        *cases,
+    ]
+
+
+def _judged(name: str, wanted: str, counts: tuple[int, int], seen: str) -> Finding:
+    covered, windows = counts
+    share = covered / windows if windows else 0.0
+    verdict = "not settled" if windows < WINDOWS else "holds" if share >= WANTED else "broken"
+    return Finding("coverage", name, wanted, f"{covered} of {windows} windows ({share:.1%}){seen}", verdict)
+
+
+def own_step(rounds: list[list[float]]) -> tuple[int, int]:
+    """Windows of `PAIRS` processes whose bootstrap interval holds the median over all of them, and windows in all."""
+    if not rounds:
+        return 0, 0
+    known = stats.estimate(rounds)
+    windows = [rounds[i : i + PAIRS] for i in range(0, len(rounds) - PAIRS + 1, PAIRS)]
+    intervals = [interval for window in windows if (interval := stats.bootstrap(window))]
+    return sum(low <= known <= high for low, high in intervals), len(intervals)
 
 
 def covers(window: Iterable[tuple[float, float]]) -> bool:

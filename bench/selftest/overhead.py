@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from bench import records
+from bench import run as runs
 from bench.errors import BenchError
 from bench.records import Session
 from bench.selftest.finding import Finding
@@ -21,6 +22,7 @@ def command(*arguments: str, log: Path) -> int:
 
 def run(suite: str, folder: Path) -> Path:
     """A shipped suite's run in `folder`, begun, or gone on with where it stopped."""
+    folder = folder.with_name(f"{folder.name}-{runs.commit()}-{runs.harness()}")  # other code is another run
     told = ("--resume", str(folder)) if folder.exists() else (suite, "--out", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     if command("run", *told, log=folder.with_suffix(".log")) not in (0, 1, 3):
@@ -48,8 +50,8 @@ def quick(folder: Path) -> list[Finding]:
         raise BenchError(f"{folder / 'quick'} holds no session: remove it and measure again")
     # The longest: one that was interrupted, or that only went on, says little of a whole suite.
     session = max(sessions, key=lambda one: one.seconds)
-    parent = session.parent_cpu_seconds / session.measuring_seconds
-    floor = sum(session.stages.values())
+    parent = session.parent_cpu_seconds / max(session.measuring_seconds, 1e-9)
+    floor = max(sum(session.stages.values()), 1e-9)
     over = (session.seconds - session.waited_seconds) / floor
     words = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in session.stages.items())
     return [

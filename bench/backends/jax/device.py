@@ -10,8 +10,9 @@ def before_import(settings: Settings) -> None:
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # take memory as it is used, so that a peak means something
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     # XLA has no setting for the size of its CPU pool: it counts the cores this process may use when it starts.
-    allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, allowed[: settings.threads])
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[: settings.threads])
     # A GPU run keeps the CPU backend too: the fp64 proof runs there.
     os.environ["JAX_PLATFORMS"] = "cpu" if settings.device == "cpu" else "cuda,cpu"
 
@@ -46,5 +47,6 @@ def after_import(settings: Settings) -> Facts:
             f"this JAX sees no GPU ({error}): install its CUDA build, pip install 'stepwatch[gpu]'"
         ) from None
     return Facts(
-        threads=len(os.sched_getaffinity(0)), device_name="cpu" if device.platform == "cpu" else device.device_kind
+        threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else settings.threads,
+        device_name="cpu" if device.platform == "cpu" else device.device_kind,
     )

@@ -89,7 +89,9 @@ class JaxProgram:
         self._pending.clear()
 
     def compilations(self) -> int:
-        return device.compilations() - self._compiled
+        # Eager JAX hands XLA its primitives too: only a jitted step has programs of its own.
+        jitted = sum(step._cache_size() for step in (self._train, self._infer) if hasattr(step, "_cache_size"))
+        return device.compilations() - self._compiled if jitted else 0
 
     def kinds(self, logits: Any = None) -> dict[str, str]:
         arrays = self.parameters | ({} if logits is None else {"logits": logits})
