@@ -80,7 +80,7 @@ def test_what_an_idle_pool_spins_is_allowed_thrice(monkeypatch: pytest.MonkeyPat
     assert calls == [
         "read",
         *["step", "read"] * quiet.TRIES,
-    ]  # each read before it is looked at: that has certainly happened
+    ]
 
 
 def test_the_window_opens_when_the_fence_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
