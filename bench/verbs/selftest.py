@@ -17,7 +17,7 @@ from bench.selftest.finding import VERDICTS, Finding
 
 PARTS = ("faults", "determinism", "overhead", "handwritten", "coverage")
 QUICK = ("faults", "determinism")  # deterministic: what continuous integration runs
-BURSTS = 200  # pairs a phase against the hand-written loops
+BURSTS = 150  # pairs a phase against the hand-written loops
 LEFT_TO_COVERAGE = 0.4  # of the minutes, at least: its windows are what takes long
 
 

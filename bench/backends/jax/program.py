@@ -89,8 +89,8 @@ class JaxProgram:
         self._pending.clear()
 
     def compilations(self) -> int:
-        # Eager JAX hands XLA its primitives too: only a jitted step has programs of its own.
-        jitted = sum(step._cache_size() for step in (self._train, self._infer) if hasattr(step, "_cache_size"))
+        # Eager JAX hands XLA its primitives too, but has compiled no step: only a jitted one keeps programs of its own.
+        jitted = all(hasattr(step, "_cache_size") for step in (self._train, self._infer))
         return device.compilations() - self._compiled if jitted else 0
 
     def kinds(self, logits: Any = None) -> dict[str, str]:
