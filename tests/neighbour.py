@@ -1,7 +1,7 @@
 """What a busy neighbour does to the table, and what helps: fewer threads, passive waiting, waiting for quiet, marking.
 
 A script, not a test module: `python tests/neighbour.py --out FOLDER` runs one suite under five conditions, each with
-as many threads as cores and with one fewer, and writes FOLDER/table.md. About a quarter of an hour on two cores.
+as many threads as cores and with one fewer, and writes FOLDER/table.md. About ten minutes on two cores.
 """
 
 import argparse
@@ -23,13 +23,13 @@ from bench import machine  # noqa: E402  (the checkout's own, whatever is instal
 from bench import run as runs  # noqa: E402
 
 SUITE = """name = "neighbour"
-rounds = 3
+rounds = 2
 [protocol]
 warm_up_seconds = 0.3
 bursts = 10
 ceilings = false
 [[matrix]]
-workload = ["mlp", "cnn"]
+workload = ["mlp"]
 backend = ["torch", "tensorflow", "jax"]
 phase = ["train"]
 data = ["synthetic"]
@@ -53,15 +53,14 @@ class Condition(Struct, frozen=True):
     neighbour: str = ""
     patience: int = 0
     environment: dict[str, str] = {}
-    workloads: tuple[str, ...] = ("mlp", "cnn")
 
 
 CONDITIONS = (
     Condition("quiet"),
     Condition("one core busy", BUSY),
-    Condition("one core busy, OpenMP waits passively", BUSY, 0, {"OMP_WAIT_POLICY": "passive"}, ("mlp",)),
-    Condition("busy 10 s, idle 10 s", ON_AND_OFF, 0, {}, ("mlp",)),
-    Condition("busy 10 s, idle 10 s, waiting for quiet", ON_AND_OFF, 600, {}, ("mlp",)),
+    Condition("one core busy, OpenMP waits passively", BUSY, 0, {"OMP_WAIT_POLICY": "passive"}),
+    Condition("busy 10 s, idle 10 s", ON_AND_OFF),
+    Condition("busy 10 s, idle 10 s, waiting for quiet", ON_AND_OFF, 600),
 )
 
 
@@ -84,7 +83,6 @@ def measure(condition: Condition, folder: Path) -> list[dict[str, str]]:
         suite = folder / "neighbour.toml"
         suite.write_text(SUITE.format(threads=", ".join(map(str, sorted({max(1, cores - 1), cores})))))
         told = ["run", str(suite), "--out", str(out), "--patience", str(condition.patience)]
-        told += [word for name in condition.workloads for word in ("--workload", name)]
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         with beside(condition.neighbour), open(f"{out}.log", "ab") as log:
             environment = os.environ | condition.environment | {"PYTHONPATH": path}

@@ -52,9 +52,9 @@ def collect(folder: Path, seconds: float) -> None:
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # not Ctrl-C, which a shell's background job ignores; what is finished is on disk
             code = process.wait(60)
-    if code not in (0, 130):
+    if code not in (0, -signal.SIGTERM):
         raise BenchError(f"the run of the coverage part ended with {code}: see {folder / 'coverage.log'}")
 
 
