@@ -546,3 +546,24 @@ def test_a_row_of_every_unknown_is_dashes_alone() -> None:
     empty = Report(run_of(CASE), (Row(CASE, "error", "it broke"),), None, "")
     ((_, row),) = tables_of(markdown.render(empty))
     assert all(cell in ("-", "- / -") for cell in row[2:-1])
+
+
+def test_a_row_with_a_failed_check_is_not_called_the_fastest() -> None:
+    """Half of a missing fence's rounds may slip through, and would win."""
+    fast = [*rounds_of(CASE, *[1.0] * 5), failure(CASE, 5, reason="not quiet after the fence")]
+    text = markdown.render(report([*fast, *rounds_of(JAX, *[3.0] * 6)], run_of(CASE, JAX)))
+    assert "No row is called fastest: torch eager is error." in text and "Fastest" not in text
+    honest = markdown.render(report([*rounds_of(CASE, *[1.0] * 6), *rounds_of(JAX, *[3.0] * 6)], run_of(CASE, JAX)))
+    assert "Fastest: torch eager." in honest
+
+
+def test_a_percentile_that_is_missing_says_how_many_calls_it_wants() -> None:
+    assert "p99 wants 590 more calls" in markdown.render(report())  # 6 processes of 12 calls, 662 wanted
+
+
+def test_the_evidence_is_the_samples_own_digest() -> None:
+    first, same, other = (
+        rows_of_csv(csv_format.render(report(records, run_of(CASE))))[0]["evidence"]
+        for records in (rounds_of(CASE, *[2.0] * 6), rounds_of(CASE, *[2.0] * 6), rounds_of(CASE, *[2.0] * 5, 2.1))
+    )
+    assert first == same != other

@@ -437,3 +437,28 @@ def test_a_proof_made_after_a_resume_is_held_against_those_before_it(
 
 def test_these_cases_want_a_proof() -> None:
     assert backends.get(CASE.backend).packages and CASE.worker == INFER.worker
+
+
+class Mute:
+    """A worker that is ready at once."""
+
+    def __init__(self, log: Path) -> None: ...
+
+    def expect(self, *_: object) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+@pytest.mark.parametrize(("is_pilot", "cold"), [(True, True), (False, False)], ids=["pilot", "round"])
+def test_a_killed_pilot_s_compile_cache_is_emptied_and_a_round_s_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_pilot: bool, cold: bool
+) -> None:
+    run, folder = begun(tmp_path, [])
+    monkeypatch.setattr(runner, "Process", Mute)
+    work = Runner(run, folder)
+    name = f"pilot-{runner._file(CASE)}" if is_pilot else "-".join(CASE.worker)
+    left = folder / "cache" / name / "inductor"
+    left.mkdir(parents=True)
+    work._open(tmp_path / "log", CASE, is_pilot, 0.0)
+    assert (work.cold, left.exists()) == (cold, not is_pilot)
+    work.ledger.close()

@@ -57,6 +57,11 @@ def _finding(name: str, found: dict[str, Any]) -> Finding:
     step = found["idiom_us"] / 1e3
     bound = TIGHT if step >= LONG_MS else LOOSE
     low, high = found["interval"] or (0.0, float("inf"))
-    verdict = "holds" if high <= bound else "broken" if low > bound else "not settled"
     words = f"{found['ratio']:.3f} ({low:.3f}-{high:.3f}) at {step:.3g} ms"
-    return Finding("handwritten", name, f"at most {bound}", words, verdict)
+    return Finding("handwritten", name, f"at most {bound}", words, verdict(bound, found["interval"]))
+
+
+def verdict(bound: float, interval: list[float] | None) -> str:
+    """What a ratio's interval says of a bound on it; an end exactly on the bound settles nothing."""
+    low, high = interval or (0.0, float("inf"))
+    return "holds" if high < bound else "broken" if low > bound else "not settled"

@@ -19,10 +19,8 @@ ROOT = FOLDER.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench import backends, machine, run  # noqa: E402
+from bench.selftest.handwritten import LONG_MS, LOOSE, MODELS, TIGHT, verdict  # noqa: E402
 
-MODELS = ("mlp", "cnn")
-LONG = 5.0  # ms of a step, from which on the tighter bound applies
-TIGHT, LOOSE = 1.02, 1.05
 Result = dict[str, Any]
 Combination = tuple[str, str, str]  # framework, mode, model
 
@@ -50,18 +48,13 @@ def there(results: list[Result], wanted: Result, bursts: int) -> dict[Combinatio
     return {(r["framework"], r["mode"], r["model"]): r for r in kept}
 
 
-def verdict(bound: float, interval: list[float] | None) -> str:
-    low, high = interval or (0.0, float("inf"))
-    return "holds" if high < bound else "broken" if low > bound else "not settled"
-
-
 def rows(results: list[Result]) -> list[list[str]]:
     """A row for each result's phases. The hand-written loop's time says which bound applies."""
     made = []
     for result in results:
         for phase in filter(result.__contains__, backends.PHASES):
             bench_ms, idiom_ms = result[phase]["bench_us"] / 1e3, result[phase]["idiom_us"] / 1e3
-            bound, interval = TIGHT if idiom_ms >= LONG else LOOSE, result[phase]["interval"]
+            bound, interval = TIGHT if idiom_ms >= LONG_MS else LOOSE, result[phase]["interval"]
             names = [result["framework"], result["mode"], result["model"], phase]
             ratio = [f"{result[phase]['ratio']:.3f}", "-".join(f"{end:.3f}" for end in interval or ()) or "none"]
             made.append(
@@ -81,7 +74,7 @@ def table(results: list[Result]) -> str:
         "# Built programs against hand-written loops",
         f"tests/idiom/compare.py: both in one process, {pairs} pairs of bursts in turn (ABBA), batch {first['batch']}, "
         f"fp32, threads {first['threads']}. A ratio above 1 means that bench's program is slower. Bound on it: "
-        f"{TIGHT} for steps of {LONG:g} ms and more, {LOOSE} for shorter ones.",
+        f"{TIGHT} for steps of {LONG_MS:g} ms and more, {LOOSE} for shorter ones.",
         f"{first['cpu']}, cores {first['cores']}; commit {first['commit']}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items()),
         tabulate(rows(results), [*head, "bound", "verdict"], tablefmt="pipe", colalign=align, disable_numparse=True),

@@ -1,0 +1,78 @@
+"""A proof whose rungs hold, and which one batch size alone breaks: only the cases of that batch go without a time."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from test_table import CASE, proof, run_of
+
+from bench import measuring, parity, proofs, workloads
+from bench.evidence import Evidence
+from bench.messages import Warmed
+from bench.process import WorkerFailed
+
+NAMES = ("train/synthetic/16", "train/synthetic/64")
+HONEST = [2.3, 2.2, 2.1, 2.0, 1.9]
+SUBJECT = proofs.subject_of(CASE, (("synthetic", 16), ("synthetic", 64)), 1)
+
+
+def evidence(**changed: list[float]) -> Evidence:
+    """Rungs that agree with themselves, and the first losses of two batch sizes, some of them `precision_batch` = ."""
+    found: Evidence = {}
+    for precision in ("fp64", "measured"):
+        found[f"{precision}/logits"] = np.ones((2, 10))
+        for name in NAMES:
+            key = f"{precision}_{name.rpartition('/')[2]}"
+            found[f"{precision}/first/{name}"] = np.array(changed.get(key, HONEST))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def rungs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rungs are test_parity's business: here they hold."""
+    held = parity.Agreement(0.0, None)
+    monkeypatch.setattr(parity, "compare", lambda *_: held)
+    monkeypatch.setattr(parity, "compare_brief", lambda *_: held)
+
+
+def test_honest_batches_break_nothing() -> None:
+    verdict = proofs.judge(SUBJECT, evidence(), evidence())
+    assert (verdict.broken, verdict.broken_feeds, set(verdict.first_losses)) == ("", {}, set(NAMES))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        # A wrong gradient in both precisions, as a compiler that gets one batch size wrong has it.
+        ({"fp64_16": [2.3, 2.2001, 2.1, 2.0, 1.9], "measured_16": [2.3, 2.2001, 2.1, 2.0, 1.9]}, "between backends"),
+        ({"measured_16": [2.3, 2.5, 2.1, 2.0, 1.9]}, "allowed"),
+        ({"fp64_16": [2.3, float("nan"), 2.1, 2.0, 1.9]}, "differ by nan"),
+        ({"measured_16": HONEST[:4]}, "differ by inf"),
+    ],
+    ids=["both", "measured", "nan", "one missing"],
+)
+def test_one_batch_size_breaks_alone(changed: dict[str, list[float]], says: str) -> None:
+    verdict = proofs.judge(SUBJECT, evidence(**changed), evidence())
+    assert verdict.broken == ""
+    assert set(verdict.broken_feeds) == {NAMES[0]} and set(verdict.first_losses) == {NAMES[1]}
+    assert says in verdict.broken_feeds[NAMES[0]]
+
+
+def test_a_case_of_the_broken_batches_has_no_time_and_another_has() -> None:
+    case = replace(CASE, data="synthetic", batch=16)
+    record = replace(proof(case), first_losses={NAMES[1]: HONEST}, broken_feeds={NAMES[0]: "differ by 0.0001"})
+    warmed = Warmed((1.0,) * 3, 10, True, 0, {}, 0.0, 1, tuple(HONEST), 0.0, 1.0)
+    assert run_of(case).planned
+    with pytest.raises(WorkerFailed, match=r"differ by 0\.0001") as caught:
+        measuring._check_losses(case, warmed, record)
+    assert caught.value.failed.status == "parity_failed"
+    measuring._check_losses(replace(case, batch=64), warmed, record)
+
+
+def test_a_proof_that_broke_on_some_batches_is_made_again_by_retry() -> None:
+    from bench.records import failed
+
+    assert failed(replace(proof(CASE), broken_feeds={NAMES[0]: "differ"})) and not failed(proof(CASE))
+
+
+def test_these_rungs_are_a_workload_s() -> None:
+    assert workloads.get(SUBJECT.workload).classes == 10
