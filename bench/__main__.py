@@ -83,6 +83,7 @@ def parity(
     backend: Backends = [],
     mode: Modes = [],
     device: Annotated[str, typer.Option(help="cpu or gpu: where the measured precision runs.")] = "cpu",
+    batch: Annotated[int, typer.Option(help="Images in each of the real batches whose first losses must agree.")] = 64,
     fresh: Annotated[bool, typer.Option("--fresh", help="Prove again what is already proved and cached.")] = False,
     write_golden: Annotated[
         bool, typer.Option("--write-golden", help="Write the golden evidence anew, if all backends agree on it.")
@@ -92,7 +93,8 @@ def parity(
     """Prove that every backend and mode does the same work; exit 1 and name the rung and tensor where one does not."""
     filters = Filters(tuple(workload), tuple(backend), tuple(mode), (device,))
     until = running.check_deadline(deadline)
-    raise typer.Exit(proof.execute(filters, device=device, fresh=fresh, write_golden=write_golden, deadline=until))
+    code = proof.execute(filters, device=device, batch=batch, fresh=fresh, write_golden=write_golden, deadline=until)
+    raise typer.Exit(code)
 
 
 @app.command(epilog="Example: stepwatch report results/20261123T170000Z-quick-1a2b3c4 --format csv")

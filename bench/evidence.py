@@ -12,6 +12,7 @@ from bench.workload import Workload, batches
 STEPS = 20
 BATCH = 32
 SEED = 7
+FIRST_STEPS = 5  # of a case's own batches: their losses are foretold by the proof, and repeated where it is timed
 Evidence = dict[str, Array]
 
 

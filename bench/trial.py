@@ -13,7 +13,6 @@ from bench.sensors import Watcher
 from bench.workload import Workload
 
 FIRST_CALLS = 3  # timed apart
-FIRST_STEPS = 5  # whose losses the proof foretells
 DISPATCHED = 8  # calls in a row that no framework's queue refuses
 FENCES = 200  # a burst lasts as long as so many of them at least
 
@@ -38,7 +37,7 @@ class Trial:
         """The first calls, timed apart; then the pilot's warm-up again, or one that is detected."""
         program, step, feed = self.program, self.step, self.feed
         calls = [clock.seconds(step, feed, program.fence) for _ in range(FIRST_CALLS)]
-        for _ in range(FIRST_STEPS - FIRST_CALLS):
+        for _ in range(evidence.FIRST_STEPS - FIRST_CALLS):
             step(next(feed))
         program.fence()
         # In training no logits ever leave the step: asking for them would compile another program.
@@ -84,7 +83,7 @@ class Trial:
     def _infer_losses(self) -> tuple[float, ...]:
         if not self.program.weights():
             return ()
-        return tuple(map(float, evidence.first_losses(self.program, "infer", self.data[:FIRST_STEPS])))
+        return tuple(map(float, evidence.first_losses(self.program, "infer", self.data[: evidence.FIRST_STEPS])))
 
     def burst(self, question: Burst) -> Bursts:
         """Times the bursts; then looks whether the program falls silent, and once more if it seems not to."""
@@ -126,7 +125,7 @@ class Trial:
         if dispatch >= BLOCKING * whole and len(self.data[0][1]) > 1:
             (x, y), *_ = self.data
             image = repeat(program.put(x[:1], y[:1]))
-            clock.burst(step, image, program.fence, steps=FIRST_STEPS)
+            clock.burst(step, image, program.fence, steps=evidence.FIRST_STEPS)
             alone = clock.burst(step, image, program.fence, steps=4 * DISPATCHED).wall_ns / 1e9 / (4 * DISPATCHED)
         return Inspected(dispatch_seconds=dispatch, one_image_seconds=alone, quiet_seconds=allowed)
 

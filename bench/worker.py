@@ -35,7 +35,7 @@ from bench.messages import (
     Warmed,
 )
 from bench.program import BackendModule, Settings
-from bench.trial import FIRST_STEPS, Trial
+from bench.trial import Trial
 from bench.workload import Workload
 
 OUT_OF_MEMORY = ("out of memory", "resource_exhausted", "resourceexhausted", "can't allocate memory", "std::bad_alloc")
@@ -75,7 +75,7 @@ class Worker:
             return Failed("error", f"the parent speaks version {question.version}, this worker {messages.VERSION}")
         self.settings = question.settings
         row = backends.get(question.backend)
-        self.backend = row.module()
+        self.backend, self.modes = row.module(), row.modes
         started = perf_counter()
         show_one_gpu(self.settings)
         self.backend.before_import(self.settings)
@@ -109,10 +109,14 @@ class Worker:
             program = self.backend.build(certain, settings)
             found |= {f"{name}/{key}": array for key, array in evidence.climb(program, certain).items()}
             for feed, file in question.feeds.items():
-                first = feeds.read(Path(file), certain, FIRST_STEPS)
+                first = feeds.read(Path(file), certain, evidence.FIRST_STEPS)
                 for phase in ("infer", "train"):
                     program = self.backend.build(certain, settings)
                     found[f"{name}/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first)
+                    if name == "fp64" and settings.mode != "eager" and "eager" in self.modes:
+                        # A compiler may be wrong at one batch size alone, which no rung of the ladder has.
+                        program = self.backend.build(certain, replace(settings, mode="eager"))
+                        found[f"eager/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first)
         for place in workload.placed():
             if rate := getattr(place.layer, "rate", 0.0):
                 found[f"dropout/{place.path}"] = probes.dropout_masks(self.backend, self.settings, rate)

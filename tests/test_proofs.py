@@ -12,6 +12,7 @@ from bench.process import WorkerFailed
 
 NAMES = ("train/synthetic/16", "train/synthetic/64")
 HONEST = [2.3, 2.2, 2.1, 2.0, 1.9]
+WRONG = [2.3, 2.2001, 2.1, 2.0, 1.9]
 SUBJECT = proofs.subject_of(CASE, (("synthetic", 16), ("synthetic", 64)), 1)
 
 
@@ -43,7 +44,7 @@ def test_honest_batches_break_nothing() -> None:
     ("changed", "says"),
     [
         # A wrong gradient in both precisions, as a compiler that gets one batch size wrong has it.
-        ({"fp64_16": [2.3, 2.2001, 2.1, 2.0, 1.9], "measured_16": [2.3, 2.2001, 2.1, 2.0, 1.9]}, "between backends"),
+        ({"fp64_16": WRONG, "measured_16": WRONG}, "from the first proof"),
         ({"measured_16": [2.3, 2.5, 2.1, 2.0, 1.9]}, "allowed"),
         ({"fp64_16": [2.3, float("nan"), 2.1, 2.0, 1.9]}, "differ by nan"),
         ({"measured_16": HONEST[:4]}, "differ by inf"),
@@ -55,6 +56,14 @@ def test_one_batch_size_breaks_alone(changed: dict[str, list[float]], says: str)
     assert verdict.broken == ""
     assert set(verdict.broken_feeds) == {NAMES[0]} and set(verdict.first_losses) == {NAMES[1]}
     assert says in verdict.broken_feeds[NAMES[0]]
+
+
+def test_a_mode_alone_is_held_against_eager() -> None:
+    """As where a filter leaves nothing else of the suite: without another backend a wrong gradient has one witness."""
+    lone = evidence() | {f"eager/first/{NAMES[0]}": np.array(WRONG)}
+    assert "from the same in mode eager" in proofs.judge(SUBJECT, lone, None).broken_feeds[NAMES[0]]
+    lone[f"eager/first/{NAMES[0]}"] = np.array(HONEST)
+    assert proofs.judge(SUBJECT, lone, None).broken_feeds == {}
 
 
 def test_a_case_of_the_broken_batches_has_no_time_and_another_has() -> None:

@@ -1,4 +1,7 @@
-"""The verb `parity`: every backend, mode and layout on the ladder of proof, as a table; and the golden evidence."""
+"""The verb `parity`: every backend, mode and layout on the ladder of proof, as a table; and the golden evidence.
+
+The ladder itself has images and a batch size of its own; `batch` is that of the real images whose first losses follow.
+"""
 
 import tempfile
 from pathlib import Path
@@ -7,23 +10,26 @@ import msgspec
 import numpy as np
 from tabulate import tabulate
 
-from bench import backends, machine, parity, proofs, workloads
+from bench import backends, datasets, feeds, machine, parity, proofs, workloads
 from bench.errors import BenchError
-from bench.evidence import Evidence
+from bench.evidence import FIRST_STEPS, Evidence
 from bench.machine import Machine, no_gpu
 from bench.process import WorkerFailed
 from bench.progress import Watch
 from bench.proofs import Subject
 from bench.schedule import EXPECTED
-from bench.suite import Filters, check
+from bench.suite import MAX_BATCH, Filters, check
 
 Line = tuple[str, ...]
+SEED = 1
 GOLDEN = Path(__file__).parent.parent / "workloads" / "golden"
 
 
-def execute(filters: Filters, *, device: str, fresh: bool, write_golden: bool, deadline: float) -> int:
+def execute(filters: Filters, *, device: str, batch: int, fresh: bool, write_golden: bool, deadline: float) -> int:
     """Prints the proof; 1 where a rung broke, 3 where a proof could not be made, else 0."""
     check(filters)
+    if not 1 <= batch <= MAX_BATCH:
+        raise BenchError(f"--batch wants a whole number from 1 to {MAX_BATCH}, found {batch}")
     here = machine.read()
     if device == "gpu" and not here.gpus:
         raise no_gpu("use --device cpu")
@@ -31,7 +37,8 @@ def execute(filters: Filters, *, device: str, fresh: bool, write_golden: bool, d
         device = "gpu" if here.gpus else "cpu"
     if write_golden and (filters.backend or filters.mode):
         raise BenchError("--write-golden wants every backend and mode to agree; leave out --backend and --mode")
-    subjects, lines = _subjects(filters, device, here)
+    data = datasets.locate("auto").name
+    subjects, lines = _subjects(filters, device, here, (data, batch))
     if not subjects:
         why = "; ".join(sorted({line[-1] for line in lines})) or "the null backend computes nothing"
         raise BenchError(f"nothing to prove: {why}")
@@ -39,9 +46,16 @@ def execute(filters: Filters, *, device: str, fresh: bool, write_golden: bool, d
     proved: dict[str, list[Evidence]] = {}
     statuses = []
     with tempfile.TemporaryDirectory() as logs:
+        feed = Path(logs) / "feed.npz"
+        try:
+            feeds.write(feed, data=data, size=batch, count=FIRST_STEPS, seed=SEED)
+        except MemoryError:
+            raise BenchError(
+                f"{FIRST_STEPS} batches of {batch} images do not fit into memory; give a smaller --batch"
+            ) from None
         for subject in subjects:
             watch.begin(_name(subject), EXPECTED["proof"])
-            status, line = _prove(subject, here, proved, fresh, deadline, Path(logs), golden=not write_golden)
+            status, line = _prove(subject, here, proved, fresh, deadline, feed, golden=not write_golden)
             statuses.append(status)
             lines.append((subject.workload, subject.backend, subject.mode, subject.layout, *line))
             watch.end()
@@ -57,7 +71,7 @@ def execute(filters: Filters, *, device: str, fresh: bool, write_golden: bool, d
     return 1 if broken else 3 if set(statuses) & {"error", "crashed", "oom", "timeout"} else 0
 
 
-def _subjects(filters: Filters, device: str, here: Machine) -> tuple[list[Subject], list[Line]]:
+def _subjects(filters: Filters, device: str, here: Machine, feed: tuple[str, int]) -> tuple[list[Subject], list[Line]]:
     """What can be proved here, and a line for each combination that cannot, with the reason."""
     subjects: list[Subject] = []
     lines: list[Line] = []
@@ -75,7 +89,9 @@ def _subjects(filters: Filters, device: str, here: Machine) -> tuple[list[Subjec
                     if reason := backend.why_not(mode=mode, layout=layout, device=device):
                         lines.append((name, backend.name, mode, layout, "-", "-", "-", "-", f"unsupported: {reason}"))
                         continue
-                    subjects.append(Subject(name, backend.name, mode, "fp32", layout, device, here.cores, (), 1))
+                    subjects.append(
+                        Subject(name, backend.name, mode, "fp32", layout, device, here.cores, (feed,), SEED)
+                    )
     return subjects, lines
 
 
@@ -85,7 +101,7 @@ def _prove(
     proved: dict[str, list[Evidence]],
     fresh: bool,
     deadline: float,
-    logs: Path,
+    feed: Path,
     *,
     golden: bool,
 ) -> tuple[str, Line]:
@@ -94,14 +110,16 @@ def _prove(
         path.unlink(missing_ok=True)
     if not proofs.cached(path):
         try:
-            proofs.Making(subject, path, {}, log=logs / "log", deadline=deadline).finish()
+            files = {f"{data}/{batch}": str(feed) for data, batch in subject.feeds}
+            proofs.Making(subject, path, files, log=feed.with_name("log"), deadline=deadline).finish()
         except WorkerFailed as error:
             return error.failed.status, ("-", "-", "-", "-", f"{error.failed.status}: {error.failed.reason}")
     found = proofs.load(path)
     earlier = proved.setdefault(subject.workload, [])
     verdict = proofs.judge(subject, found, earlier[0] if earlier else None, golden=golden)
     workload = workloads.get(subject.workload)
-    if verdict.broken:
+    broken = verdict.broken or "; ".join(verdict.broken_feeds.values())
+    if broken:
         path.unlink()  # only a proof that held is kept
     else:
         earlier.append(found)
@@ -111,8 +129,8 @@ def _prove(
         for error, p in errors
         for cell in ("-" if error is None else f"{error:.1e}", f"{parity.tolerance(workload, p):.0e}")
     ]
-    status = "parity_failed" if verdict.broken else "ok"
-    return status, (*cells, f"{status}: {verdict.broken}" if verdict.broken else "ok")
+    status = "parity_failed" if broken else "ok"
+    return status, (*cells, f"{status}: {broken}" if broken else "ok")
 
 
 def _write(proved: dict[str, list[Evidence]]) -> None:
