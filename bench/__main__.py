@@ -13,6 +13,7 @@ from bench.errors import CANNOT_WRITE, BenchError
 from bench.prices.asked import Asked
 from bench.suite import Filters
 from bench.verbs import doctor, selftest, show
+from bench.verbs import gate as gating
 from bench.verbs import list as listing
 from bench.verbs import parity as proof
 from bench.verbs import report as reporting
@@ -75,6 +76,32 @@ def run(
     asked = Asked(instance, region, service, price_model, price_per_hour, prices)
     request = running.Request(suite, out, rounds, filters, resume, retry, deadline, patience, asked)
     raise typer.Exit(running.dry_run(request) if dry_run else running.execute(request))
+
+
+@app.command(epilog="Example: stepwatch gate gate --base-env /path/to/the-old/.venv --format github")
+def gate(
+    suite: Annotated[str | None, typer.Argument(help="A shipped suite's name or the path of a TOML file.")] = None,
+    base_env: Annotated[Path | None, typer.Option(help="Compare with another Python environment.")] = None,
+    base_flags: Annotated[
+        list[str], typer.Option(help="Compare with mode=, precision=, layout=, threads= or VARIABLE=; may be repeated.")
+    ] = [],
+    workload: Workloads = [],
+    backend: Backends = [],
+    mode: Modes = [],
+    device: Devices = [],
+    out: Annotated[Path | None, typer.Option(help="The gate's folder; it must not exist yet.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted gate's folder.")] = None,
+    deadline: Deadline = None,
+    patience: Patience = running.PATIENCE,
+    format: Annotated[str, typer.Option(help="markdown, github, junit or json.")] = "markdown",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 4 for INCONCLUSIVE too.")] = False,
+) -> None:
+    """Did it get slower? Both arms measured side by side; exit 0 no, 1 FAIL, 4 INVALID."""
+    filters = Filters(tuple(workload), tuple(backend), tuple(mode), tuple(device))
+    request = gating.Request(
+        suite, filters, base_env, tuple(base_flags), out, resume, deadline, patience, format, strict
+    )
+    raise typer.Exit(gating.execute(request))
 
 
 @app.command(epilog="Example: stepwatch parity cnn --backend torch --mode eager")

@@ -5,11 +5,11 @@ import statistics
 import numpy as np
 from msgspec import Struct
 
-from bench import parity, workloads
+from bench import backends, parity, workloads
 from bench.messages import Burst, Bursts, Failed, Inspect, Inspected, Warm, Warmed
 from bench.process import Process, WorkerFailed
 from bench.records import Case, Origin, Pilot, Proof, Sample
-from bench.run import Run
+from bench.suite import Protocol
 
 # Losses under dropout depend on the framework's own random numbers: they are held only to their order of magnitude.
 STOCHASTIC_TOLERANCE = 0.5
@@ -22,7 +22,7 @@ SHORTEST_BURST_NS = 1_000_000
 class Subject(Struct, frozen=True):
     """A case to be measured, with the file of its batches and the proof that its first losses must repeat."""
 
-    run: Run
+    protocol: Protocol
     case: Case
     feed: str
     proof: Proof | None
@@ -33,11 +33,11 @@ class Subject(Struct, frozen=True):
 
 def pilot(worker: Process, subject: Subject, until: float) -> Pilot:
     """Finds the case's warm-up and burst length; `WorkerFailed` where it cannot be measured."""
-    warmed = _warm(worker, subject, until)
+    warmed = warm(worker, subject, until)
     per_burst = warmed.steps_per_burst
     bursts = worker.expect(Burst(per_burst, 2, per_burst, 0.0), Bursts, until)
     inspected = worker.expect(Inspect(), Inspected, until)
-    _check_bursts(subject, bursts, inspected.quiet_seconds)
+    check_bursts(subject.case, bursts, inspected.quiet_seconds)
     return Pilot(
         case=subject.case,
         origin=subject.origin,
@@ -59,12 +59,12 @@ def pilot(worker: Process, subject: Subject, until: float) -> Pilot:
 
 def sample(worker: Process, subject: Subject, chosen: Pilot, until: float) -> Sample:
     """Times the case as its pilot chose; `WorkerFailed` where it cannot be measured."""
-    warmed = _warm(worker, subject, until, chosen.warm_up_steps)
-    protocol, per_burst = subject.run.suite.protocol, chosen.steps_per_burst
+    warmed = warm(worker, subject, until, chosen.warm_up_steps)
+    protocol, per_burst = subject.protocol, chosen.steps_per_burst
     latency = subject.case.measure == "latency"
     steps, count = (1, protocol.latency_calls) if latency else (per_burst, protocol.bursts)
     bursts = worker.expect(Burst(steps, count, per_burst, chosen.quiet_seconds), Bursts, until)
-    _check_bursts(subject, bursts, chosen.quiet_seconds)
+    check_bursts(subject.case, bursts, chosen.quiet_seconds)
     return Sample(
         case=subject.case,
         origin=subject.origin,
@@ -88,8 +88,9 @@ def _stages(subject: Subject, warmed: Warmed, bursts: Bursts) -> dict[str, float
     return {"start": subject.start_seconds, "build": build, "warm_up": warm, "bursts": bursts.seconds}
 
 
-def _warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> Warmed:
-    case, protocol = subject.case, subject.run.suite.protocol
+def warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> Warmed:
+    """The case built and warmed in the worker, by `steps` or until it is warm; its mode and first losses checked."""
+    case, protocol = subject.case, subject.protocol
     question = Warm(
         workload=case.workload,
         phase=case.phase,
@@ -110,13 +111,13 @@ def _warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> Wa
 
 def _check_mode(case: Case, warmed: Warmed) -> None:
     """A mode is what was compiled, not what was asked for; where a framework cannot say, the table says so."""
-    if warmed.compilations is None or case.backend == "null":
+    if warmed.compilations is None or not backends.get(case.backend).packages:
         return
     if case.mode == "eager" and warmed.compilations:
         what = f"mode eager compiled {warmed.compilations} programs, wanted none"
         raise WorkerFailed(Failed("error", what))
     if case.mode != "eager" and not warmed.compilations:
-        what = f"mode {case.mode} compiled nothing: the steps ran eagerly"
+        what = f"mode {case.mode} compiled nothing: the steps ran uncompiled"
         raise WorkerFailed(Failed("error", what))
 
 
@@ -134,7 +135,7 @@ def _check_losses(case: Case, warmed: Warmed, proof: Proof) -> None:
         raise WorkerFailed(Failed("parity_failed", what))
 
 
-def _check_bursts(subject: Subject, bursts: Bursts, quiet_seconds: float) -> None:
+def check_bursts(case: Case, bursts: Bursts, quiet_seconds: float) -> None:
     """`WorkerFailed` where the bursts' times would not be those of the steps."""
 
     def error(what: str) -> WorkerFailed:
@@ -152,8 +153,8 @@ def _check_bursts(subject: Subject, bursts: Bursts, quiet_seconds: float) -> Non
             f"allowed {quiet_seconds * 1e3:.3g}: the fence does not wait for all of it"
         )
     busy = statistics.median(cpu / wall for cpu, wall in zip(bursts.cpu_ns, bursts.wall_ns, strict=True))
-    threads = subject.case.threads
+    threads = case.threads
     # Both clocks are read one after the other: of a burst of microseconds that is most of what the second one sees.
     long_enough = statistics.median(bursts.wall_ns) >= SHORTEST_BURST_NS
-    if subject.case.device == "cpu" and long_enough and busy > threads + BESIDE_THE_POOL:
+    if case.device == "cpu" and long_enough and busy > threads + BESIDE_THE_POOL:
         raise error(f"the timed steps used {busy:.2f} cores, {threads} threads were asked for")

@@ -39,7 +39,7 @@ class Burst(Struct, frozen=True, tag=True):
     """Time `count` bursts of `steps` steps of the case that was warmed last, then see whether it falls silent.
 
     That is seen after a burst of `quiet_steps`, which has a queue to leave behind also where one call is timed at a
-    time; it is looked at again where more than `quiet_seconds` of work go on.
+    time; it is looked at again where more than `quiet_seconds` of work go on, and not at all with `quiet_steps` 0.
     """
 
     steps: int

@@ -1,9 +1,10 @@
 """Waiting for a busy machine to fall quiet: before a process is started, never while one measures, never for long."""
 
+from collections.abc import Sequence
 from time import monotonic, sleep
 
 from bench import sensors
-from bench.sensors import Sensed
+from bench.sensors import Reading
 
 BUSY = 0.1  # cores that others use; an idle Linux machine's own business stays under 0.03
 LOOK = 0.5  # seconds between two readings of the kernel's counters, which tick every 10 ms
@@ -16,9 +17,9 @@ class Patience:
         self.left, self.waited = seconds, 0.0
         self.suspects = True  # nothing is known of the machine yet
 
-    def note(self, sensed: Sensed) -> None:
+    def note(self, readings: Sequence[Reading]) -> None:
         """What was seen beside the last measurement decides whether the next one is worth a look."""
-        self.suspects = (sensors.others(sensed.readings) or 0.0) > BUSY
+        self.suspects = (sensors.others(readings) or 0.0) > BUSY
 
     def wait(self) -> None:
         """Returns at once after a quiet measurement; else when others use less than `BUSY`, or patience is used up."""

@@ -4,12 +4,12 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
 from bench import messages
+from bench.arms import HERE, Launch
 from bench.errors import BenchError
 from bench.messages import DISK, Answer, Close, Failed, Question
 
@@ -28,20 +28,20 @@ class WorkerFailed(Exception):
 class Process:
     """A worker. While it works the parent sleeps in `poll`; nothing is ever asked twice."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, launch: Launch = HERE) -> None:
         self.log = log
         down_read, down_write = os.pipe()
         up_read, up_write = os.pipe()
         self.killed_before = _kernel_kills()
         with open(log, "ab") as sink:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.worker", str(down_read), str(up_write)],
+                [launch.python, "-m", "bench.worker", str(down_read), str(up_write)],
                 pass_fds=(down_read, up_write),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,  # Ctrl-C is the parent's to handle
-                env=_environment(),
+                env=environment(launch),
             )
         os.close(down_read)
         os.close(up_write)
@@ -148,11 +148,12 @@ class Process:
         return f"; its last line: {text}" if text else ""
 
 
-def _environment() -> dict[str, str]:
-    """The parent's environment, so that the worker finds the same `bench` wherever it was started."""
+def environment(launch: Launch = HERE) -> dict[str, str]:
+    """The parent's, and so that the worker finds the same `bench` wherever it was started, in whatever interpreter."""
     package = str(Path(__file__).parent.parent)
     path = os.environ.get("PYTHONPATH")
-    return os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{path}" if path else package, "PYTHONUNBUFFERED": "1"}
+    own = {"PYTHONPATH": f"{package}{os.pathsep}{path}" if path else package, "PYTHONUNBUFFERED": "1"}
+    return os.environ | own | launch.environment
 
 
 def _kernel_kills() -> int:

@@ -51,6 +51,13 @@ class Watch:
             line = f"[{self.done}/{self.total}] {self.label}  {taken:.1f} s  {duration(self.left())} left"
             print(f"{line}  {outcome}".rstrip(), file=sys.stderr, flush=True)
 
+    def extend(self, expected: float, more: int) -> None:
+        """So many more processes have turned out to be needed."""
+        self.expected += expected
+        self.total += more
+        if self.live:
+            self.live.update(self.task, total=self.total)
+
     def left(self) -> float:
         pace = self.spent / self.foreseen if self.foreseen else 1.0
         return max(0.0, self.expected) * pace

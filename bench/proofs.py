@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from bench import backends, datasets, parity, workloads
+from bench.arms import HERE, Launch
 from bench.errors import BenchError
 from bench.evidence import Evidence
 from bench.machine import Machine
@@ -66,15 +67,18 @@ def folder() -> Path:
     return datasets.cache_folder() / "proofs"
 
 
-def path_of(subject: Subject, machine: Machine) -> Path:
-    """The file of this subject's evidence, named by everything that could change it."""
+def path_of(subject: Subject, machine: Machine, versions: dict[str, str] | None = None, launch: Launch = HERE) -> Path:
+    """The file of this subject's evidence, named by everything that could change it.
+
+    `versions`: of the packages in the interpreter that computes it, where that is not this one.
+    """
     workload = workloads.get(subject.workload)
     depends = (
         subject,
         workload.digest,
         adapter_digest(subject.backend),
-        backends.get(subject.backend).versions(),
-        np.__version__,
+        versions or backends.get(subject.backend).versions() | {"numpy": np.__version__},
+        sorted(launch.environment.items()),
         machine.cpu,
         [gpu.name + gpu.driver for gpu in machine.gpus] if subject.device == "gpu" else [],
     )
@@ -88,11 +92,20 @@ class Making:
     `files`: for each of the subject's feeds, "data/batch", the file of its batches.
     """
 
-    def __init__(self, subject: Subject, path: Path, files: dict[str, str], *, log: Path, deadline: float) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        path: Path,
+        files: dict[str, str],
+        *,
+        log: Path,
+        deadline: float,
+        launch: Launch = HERE,
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.draft = path, path.with_name(f".{os.getpid()}-{path.name}")
         self.until = monotonic() + deadline
-        self.process = Process(log)
+        self.process = Process(log, launch)
         self.process.send(Open(subject.backend, subject.settings()))
         self.process.send(Prove(subject.workload, files, str(self.draft)))
 

@@ -173,7 +173,7 @@ def key(record: Record) -> Key:
 
 
 class Ledger:
-    """The open `results.jsonl` of a run. A record is one `write` of one line, on disk before the next begins."""
+    """The open file of a run's or a gate's records: each is one `write` of one line, on disk before the next begins."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -183,7 +183,7 @@ class Ledger:
         except OSError as error:
             raise not_writable(path, error) from None
 
-    def append(self, record: Record) -> None:
+    def append(self, record: Struct) -> None:
         """`BenchError` with exit code 74, naming what was kept, if the line cannot be written whole."""
         line = msgspec.json.encode(record) + b"\n"
         try:

@@ -1,10 +1,7 @@
 """A run's identity, `run.json`: what was asked, of which machine, by which code. And the folder that holds it."""
 
 import hashlib
-import os
-import shutil
 import subprocess
-import tempfile
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from bench import __version__, backends, records
+from bench import folder as folders
 from bench.errors import BenchError
 from bench.machine import Machine
 from bench.suite import Filters, Planned, Suite
@@ -84,36 +82,9 @@ def source_digest(files: list[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
-def default_folder(run: Run) -> Path:
-    stamp = run.started.replace("-", "").replace(":", "")
-    return Path("results") / f"{stamp}-{run.suite.name}-{run.commit}"
-
-
-def make_folder(folder: Path, run: Run) -> None:
-    """Creates the run folder with its run.json in one step: a folder that exists is a run, or is not ours to touch."""
-    if _there(folder):
-        what = "a folder" if folder.is_dir() else "a file"
-        raise BenchError(
-            f"--out {folder} wants a folder that is not there yet, found {what}; choose another name, or --resume it"
-        )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise BenchError(f"cannot create {folder}: {error.strerror}; choose another --out", exit_code=74) from None
-    try:
-        (draft / "logs").mkdir()
-        (draft / "run.json").write_bytes(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
-        draft.chmod(0o755)
-        draft.rename(folder)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise BenchError(f"cannot write {folder}: {error.strerror}; nothing was kept", exit_code=74) from None
-
-
 def read_folder(folder: Path) -> Run:
     """The run.json of a folder; `BenchError` where the folder is missing, a file, or no run."""
-    if not _there(folder):
+    if not folders.exists(folder):
         raise BenchError(f"no run folder {folder}; see results/ for those that exist")
     if not folder.is_dir():
         raise BenchError(f"wanted a run folder, found the file {folder}; give the folder that holds results.jsonl")
@@ -133,14 +104,6 @@ def read_folder(folder: Path) -> Run:
         raise BenchError(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} is not a run's: {error}") from None
-
-
-def _there(folder: Path) -> bool:
-    """Whether something of that name exists; `BenchError` for a name that the system refuses."""
-    try:
-        return folder.exists()
-    except OSError as error:
-        raise BenchError(f"cannot use the folder {folder}: {error.strerror}; choose another") from None
 
 
 def check_same(old: Run, new: Run, folder: Path) -> None:
@@ -165,16 +128,3 @@ def check_same(old: Run, new: Run, folder: Path) -> None:
     if old.versions != new.versions:
         changed = next(k for k in {**old.versions, **new.versions} if old.versions.get(k) != new.versions.get(k))
         raise differs(f"version of {changed}", old.versions.get(changed), new.versions.get(changed))
-
-
-def lock(folder: Path) -> int:
-    """Holds the folder for this process alone; the kernel lets go when the process ends, however it ends."""
-    import fcntl
-
-    descriptor = os.open(folder / "run.json", os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise BenchError(f"another process is running {folder}; wait for it or stop it") from None
-    return descriptor

@@ -167,7 +167,7 @@ class Runner:
                     self.prover.of(case),
                     self._origin(case, number),
                 )
-                subject = measuring.Subject(self.run, case, feed, proof, origin, start, self.cold)
+                subject = measuring.Subject(self.run.suite.protocol, case, feed, proof, origin, start, self.cold)
                 assert self.process
                 if pilot:
                     record: Pilot | Sample = measuring.pilot(self.process, subject, until)
@@ -180,7 +180,7 @@ class Runner:
                 self._end()  # whatever a failed case left behind must not touch the next one
             else:
                 self._append(record)
-                self.patience.note(record.sensed)
+                self.patience.note(record.sensed.readings)
                 if not pilot:
                     self.tally.add(record.stages)
         self._end()

@@ -5,7 +5,7 @@ A reading that this system does not offer is None (no /proc, no NVIDIA driver): 
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
@@ -18,7 +18,7 @@ UNITS = {"throttled_usec": 1e6, "throttled_time": 1e9}  # of cpu.stat, a second
 
 
 class Reading(Struct, frozen=True, array_like=True):
-    """Counters at one instant, nanoseconds: the wall clock's, and CPU time used by all processes, by this one, stolen.
+    """Counters at one instant, nanoseconds: the wall clock's, and CPU time used by all processes, by ours, stolen.
 
     The kernel counts `busy` and `steal` in steps of 10 ms; over less than a second they say little.
     """
@@ -84,8 +84,11 @@ class Watcher:
         )
 
 
-def read() -> Reading:
-    """The counters of the cores that this process may use: what runs on the others is no neighbour."""
+def read(ours: Iterable[int] = ()) -> Reading:
+    """The counters of the cores that this process may use: what runs on the others is no neighbour.
+
+    `ours`: processes that are alive and no neighbours either.
+    """
     busy = steal = None
     try:
         cores = psutil.cpu_times(percpu=True)
@@ -98,7 +101,11 @@ def read() -> Reading:
             steal = round(sum(core.steal for core in own) * 1e9)
     except OSError:
         pass  # no /proc: the counters stay unknown
-    return Reading(time.perf_counter_ns(), time.process_time_ns(), busy, steal)
+    spent = time.process_time_ns()
+    for pid in ours:
+        times = psutil.Process(pid).cpu_times()
+        spent += round((times.user + times.system) * 1e9)
+    return Reading(time.perf_counter_ns(), spent, busy, steal)
 
 
 def others(readings: Sequence[Reading]) -> float | None:

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from bench import backends, datasets, workloads
 from bench.errors import BenchError
+from bench.gate import MARGIN
 from bench.machine import Machine, no_gpu
 from bench.records import Case
 
@@ -57,6 +58,11 @@ class Matrix(Struct, frozen=True, forbid_unknown_fields=True):
     input: Words = ("resident",)
     steps_per_call: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1,)
     recipe: Words = ("plain",)
+    margin: Annotated[float, Meta(gt=0, le=1)] = MARGIN
+
+    def axes(self) -> dict[str, tuple[object, ...]]:
+        """The lists that are multiplied, by the case's axis."""
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "margin"}
 
 
 class Suite(Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,11 +86,15 @@ class Filters(Struct, frozen=True):
 
 
 class Planned(Struct, frozen=True):
-    """A case, and why it will not be measured: `status` is "" or `unsupported` or `skipped`, with its reason."""
+    """A case, and why it will not be measured: `status` is "" or `unsupported` or `skipped`, with its reason.
+
+    `margin`: how much slower a gate lets it become.
+    """
 
     case: Case
     status: str = ""
     reason: str = ""
+    margin: float = MARGIN
 
 
 KNOWN: dict[str, Sequence[object]] = {
@@ -204,7 +214,7 @@ def plan(suite: Suite, machine: Machine, filters: Filters = NO_FILTERS) -> list[
             if case in planned or asked in seen:
                 raise BenchError(f"suite {suite.name}: the case '{asked}' is there twice (matrix[{index}]); remove one")
             seen.add(asked)
-        planned |= {case: _planned(case) for case, _ in cases}
+        planned |= {case: replace(_planned(case), margin=matrix.margin) for case, _ in cases}
     kept = [p for p in planned.values() if _passes(p.case, filters)]
     if not kept:
         raise BenchError(
@@ -216,9 +226,9 @@ def plan(suite: Suite, machine: Machine, filters: Filters = NO_FILTERS) -> list[
 def _cases(matrix: Matrix, machine: Machine, filters: Filters) -> list[tuple[Case, Case]]:
     """The cases of a matrix, each beside itself in the layout that was asked for."""
     cases = []
-    axes = matrix.__struct_fields__
-    for values in product(*(getattr(matrix, axis) for axis in axes)):
-        asked = dict(zip(axes, values, strict=True))
+    axes = matrix.axes()
+    for values in product(*axes.values()):
+        asked: dict[str, Any] = dict(zip(axes, values, strict=True))
         if asked["device"] == "gpu" and filters.device and "gpu" not in filters.device:
             continue  # a filter may leave out a GPU that is not here
         workload, backend = workloads.get(asked["workload"]), backends.get(asked["backend"])

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import bounds, break_even, noise, stats
+from bench import backends, bounds, break_even, noise, stats
 from bench.bounds import Bounds, Ceilings
 from bench.break_even import step_ns
 from bench.prices.book import Price, staleness, usd_per_million_samples
@@ -20,7 +20,6 @@ from bench.run import Run
 from bench.status import of as status_of
 from bench.suite import Planned
 
-FRAMEWORK_FREE = "null"
 # What a mode's compilation is held against: the first of these that was measured.
 LESS_COMPILED = {"compiled": ("eager", "graph"), "graph": ("eager",)}
 
@@ -148,7 +147,7 @@ def _row(
             third_step_cold_ms=third,
             peak_memory_mib=None if pilot.peak_bytes is None else pilot.peak_bytes / 2**20,
         )
-        if case.backend != FRAMEWORK_FREE:
+        if backends.get(case.backend).packages:
             row = _bounded(row, bounds.of(case, step / 1e3, pilot, found[case.precision, case.device, case.threads]))
     if case.measure == "latency":
         calls = [call for process in steps for call in process]
@@ -230,7 +229,7 @@ def _break_even(row: Row, base: Case, records: dict[Key, Record], samples: dict[
 
 
 def _priced(row: Row, price: Price | None) -> Row:
-    if price is None or row.step_ms is None or row.case.backend == FRAMEWORK_FREE:
+    if price is None or row.step_ms is None or not backends.get(row.case.backend).packages:
         return row
     seconds = row.step_ms / 1e3 / row.case.batch
     share = price.usd_per_hour_share
@@ -260,7 +259,7 @@ def _relative(rows: Iterable[Row], samples: dict[Case, dict[int, Sample]]) -> li
     listed = list(rows)
     fastest: dict[tuple[object, ...], Row] = {}
     for row in listed:
-        if row.step_ms is None or row.case.backend == FRAMEWORK_FREE:
+        if row.step_ms is None or not backends.get(row.case.backend).packages:
             continue
         best = fastest.get(rival(row.case))
         if best is None or best.step_ms is None or row.step_ms < best.step_ms:
@@ -269,7 +268,7 @@ def _relative(rows: Iterable[Row], samples: dict[Case, dict[int, Sample]]) -> li
 
 
 def _against(row: Row, base: Row | None, samples: dict[Case, dict[int, Sample]]) -> Row:
-    if base is None or row.step_ms is None or row.case.backend == FRAMEWORK_FREE:
+    if base is None or row.step_ms is None or not backends.get(row.case.backend).packages:
         return row
     if row.case == base.case:
         return replace(row, relative=1.0)

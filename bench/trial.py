@@ -97,10 +97,11 @@ class Trial:
         seconds, sensed = perf_counter() - started, self.watch.ended()
         grown, peak = (program.compilations() or 0) - compiled, program.peak_bytes()
         peak = memory.peak(self.resident) if peak is None else peak
-        left_over = self._left_over(question.quiet_steps)
-        for _ in range(quiet.TRIES - 1):
-            if left_over > question.quiet_seconds:
-                left_over = min(left_over, self._left_over(question.quiet_steps))
+        left_over = 0.0
+        for attempt in range(quiet.TRIES if question.quiet_steps else 0):
+            if attempt == 0 or left_over > question.quiet_seconds:
+                found = self._left_over(question.quiet_steps)
+                left_over = min(left_over, found) if attempt else found
         return Bursts(
             wall_ns=tuple(t.wall_ns for t in timings),
             cpu_ns=tuple(t.cpu_ns for t in timings),

@@ -93,7 +93,7 @@ ADAPTER = {"bench.placement", "bench.errors", "bench.layers", "bench.program", "
 # They read what was recorded; nothing that they import may start a process or measure.
 PURE = (
     *("bench.stats", "bench.noise", "bench.bounds", "bench.break_even", "bench.status"),
-    *("bench.parity", "bench.prices", "bench.table", "bench.reports"),
+    *("bench.parity", "bench.prices", "bench.table", "bench.reports", "bench.gate", "bench.pairs", "bench.arms"),
 )
 RUNNING = {
     "bench.runner",
@@ -108,6 +108,12 @@ RUNNING = {
     "bench.trial",
     "bench.ceilings",
     "bench.clock",
+    "bench.interpreters",
+    "bench.docket",
+    "bench.pairer",
+    "bench.ping_pong",
+    "bench.gatekeeper",
+    "bench.verbs.gate",
 }
 # What is imported in the worker's process alone: by the worker, and by each other.
 WORKERS_OWN = {

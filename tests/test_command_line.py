@@ -12,11 +12,11 @@ from conftest import ROOT, python
 from kill_and_resume import SUITES
 from test_table import CASE, run_of
 
-from bench import backends, run, workloads
+from bench import backends, folder, workloads
 from bench.__main__ import main
 from bench.records import SCHEMA
 
-VERBS = ["run", "parity", "report", "show", "list", "doctor", "data fetch", "data here"]
+VERBS = ["run", "gate", "parity", "report", "show", "list", "doctor", "data fetch", "data here"]
 LONG = "x" * 300  # longer than a file name may be
 
 
@@ -28,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    run.make_folder(tmp_path / "begun", run_of(CASE))
+    folder.make(tmp_path / "begun", "run.json", run_of(CASE))
     return tmp_path
 
 
@@ -138,6 +138,34 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
             (["--instance", "p5.48xlargo"], ["no price for instance", "p5.48xlarge"]),
             (["--instance", "a\nb"], ["no price for instance"]),
             (["--instance", "p5.48xlarge", "--prices", "nowhere"], ["nowhere"]),
+        )
+    },
+    **{
+        f"gate {' '.join(flags) or 'of nothing'}": (["gate", *flags], words)
+        for flags, words in (
+            ([], ["wants one base", "--base-env", "found 0"]),
+            (["./suite.toml"], ["wants one base", "--base-flags", "found 0"]),
+            (["./suite.toml", "--base-env", ".", "--base-flags", "mode=eager"], ["found 2"]),
+            (["--base-flags", "mode=eager"], ["wanted a SUITE"]),
+            (["./suite.toml", "--base-env", "nowhere"], ["--base-env nowhere", "virtual environment", "found none"]),
+            (["./suite.toml", "--base-env", "folder"], ["--base-env folder", "no interpreter in it"]),
+            (["./suite.toml", "--base-env", "file"], ["--base-env file", "found none"]),
+            (["./suite.toml", "--base-env", "/bin/false"], ["/bin/false cannot run a worker", "it said nothing"]),
+            (["./suite.toml", "--base-env", sys.executable], ["two identical arms"]),
+            (["./suite.toml", "--base-flags", "mode"], ["NAME=VALUE", "found 'mode'"]),
+            (["./suite.toml", "--base-flags", "=1"], ["NAME=VALUE"]),
+            (["./suite.toml", "--base-flags", "speed=1"], ["no flag 'speed'", "mode, precision"]),
+            (["./suite.toml", "--base-flags", "mode=fast"], ["no mode 'fast'", "eager"]),
+            (["./suite.toml", "--base-flags", "threads=0"], ["threads", "found '0'"]),
+            (["./suite.toml", "--base-flags", "threads=many"], ["threads", "found 'many'"]),
+            (["./suite.toml", "--base-flags", "mode=eager"], ["two identical arms"]),
+            (["./suite.toml", "--base-flags", "A=1", "--base-flags", "A=2"], ["A twice"]),
+            (["./suite.toml", "--base-flags", "A=1", "--format", "pdf"], ["no format 'pdf'", "junit"]),
+            (["./suite.toml", "--base-flags", "A=1", "--out", "folder"], ["--out folder"]),
+            (["./suite.toml", "--base-flags", "A=1", "--backend", "pytorch"], ["no backend 'pytorch'"]),
+            (["--resume", "nowhere"], ["no gate folder nowhere"]),
+            (["--resume", "begun"], ["not a gate's folder", "gate.json"]),
+            (["./suite.toml", "--resume", "begun"], ["leave out the suite"]),
         )
     },
     "a name with a newline": (["run", "a\nb"], ["no suite"]),

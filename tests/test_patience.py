@@ -42,7 +42,7 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 
 def test_a_quiet_measurement_needs_no_look(patch: pytest.MonkeyPatch) -> None:
     machine, waiting = Machine(patch, 2.0), Patience(60.0)
-    waiting.note(sensed(others=0.0))
+    waiting.note(sensed(others=0.0).readings)
     waiting.wait()
     assert (machine.slept, waiting.waited, waiting.left) == (0.0, 0.0, 60.0)
 
@@ -57,7 +57,7 @@ def test_before_the_first_measurement_one_look_is_taken(patch: pytest.MonkeyPatc
 
 def test_a_busy_machine_is_waited_for_until_it_is_quiet(patch: pytest.MonkeyPatch) -> None:
     machine, waiting = Machine(patch, 1.0, 1.0, 0.4, 0.0), Patience(60.0)
-    waiting.note(sensed(others=0.9))
+    waiting.note(sensed(others=0.9).readings)
     waiting.wait()
     assert machine.slept == 4 * LOOK
     assert waiting.waited == pytest.approx(4 * LOOK)
@@ -67,7 +67,7 @@ def test_a_busy_machine_is_waited_for_until_it_is_quiet(patch: pytest.MonkeyPatc
 def test_a_machine_that_is_always_busy_uses_the_patience_up_once(patch: pytest.MonkeyPatch) -> None:
     machine, waiting = Machine(patch, 2.0), Patience(3.2)
     for _ in range(3):  # three processes
-        waiting.note(sensed(others=2.0))
+        waiting.note(sensed(others=2.0).readings)
         waiting.wait()
     assert machine.slept == pytest.approx(3.2)
     assert waiting.waited == pytest.approx(3.2)
@@ -82,7 +82,7 @@ def test_without_patience_nobody_waits(patch: pytest.MonkeyPatch) -> None:
 
 def test_a_machine_that_does_not_tell_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     machine, waiting = Machine(patch, None), Patience(60.0)
-    waiting.note(sensed(others=None))
+    waiting.note(sensed(others=None).readings)
     waiting.wait()
     assert machine.slept == 0.0
     other = Patience(60.0)  # nothing noted yet: one look, that tells nothing

@@ -18,7 +18,7 @@ import pytest
 from kill_and_resume import PATIENCE, SUITES, alive, problems, start, survivors, tear, wait_for, whole
 from test_table import CASE, JAX, ceiling, failure, proof, run_of
 
-from bench import backends, prover, records, runner
+from bench import backends, folder, prover, records, runner
 from bench import run as runs
 from bench.__main__ import main
 from bench.patience import Patience
@@ -357,7 +357,7 @@ INFER = msgspec.structs.replace(CASE, phase="infer")
 def begun(tmp_path: Path, found: list[Record]) -> tuple[runs.Run, Path]:
     """The folder of a run of two torch cases that one process carries, interrupted with these records."""
     run = run_of(CASE, INFER, rounds=1)
-    runs.make_folder(tmp_path / "out", run)
+    folder.make(tmp_path / "out", "run.json", run)
     ledger = Ledger(tmp_path / "out" / "results.jsonl")
     for record in found:
         ledger.append(record)
@@ -414,7 +414,7 @@ def test_a_proof_made_after_a_resume_is_held_against_those_before_it(
 ) -> None:
     # Backends are proved against one another: where a kill fell between two proofs must not make the second weaker.
     run = run_of(CASE, JAX, rounds=1)
-    runs.make_folder(tmp_path / "out", run)
+    folder.make(tmp_path / "out", "run.json", run)
     ledger = Ledger(tmp_path / "out" / "results.jsonl")
     ledger.append(proof(CASE))
     ledger.close()

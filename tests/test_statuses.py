@@ -297,11 +297,13 @@ LOSS = "\n            return loss"
 @pytest.mark.parametrize(
     ("backend", "mode", "old", "new"),
     [
-        pytest.param(backend, mode, old, new, id=f"{backend}-{mode}", marks=pytest.mark.needs(backend))
+        pytest.param(backend, mode, old, new, id=f"{backend}-{mode}-{new.split()[0]}", marks=pytest.mark.needs(backend))
         for backend, mode, old, new in (
             ("torch", "compiled", f'if self.settings.mode == "eager":{LOSS}', f"if True:{LOSS}"),
             ("tensorflow", "graph", 'if settings.mode != "eager":', 'if settings.mode == "never":'),
             ("tensorflow", "compiled", 'if settings.mode != "eager":', 'if settings.mode == "never":'),
+            # A graph that XLA does not run is traced as often as one that it does.
+            ("tensorflow", "compiled", '"jit_compile": settings.mode == "compiled"', '"jit_compile": False'),
             ("jax", "compiled", "jax.jit(self._step, donate_argnums=(0, 1, 2))", "self._step"),
         )
     ],
@@ -311,7 +313,7 @@ def test_eager_in_place_of_compiled(tmp_path: Path, backend: str, mode: str, old
     copy.change(f"bench/backends/{backend}/program.py", old, new)
     code, (row,) = copy.run({"backend": [backend], "mode": [mode]})
     assert (code, row["status"]) == (3, "error")
-    assert row["reason"].startswith(f"mode {mode} compiled nothing: the steps ran eagerly")
+    assert row["reason"].startswith(f"mode {mode} compiled nothing: the steps ran uncompiled")
     assert no_numbers(row)
 
 

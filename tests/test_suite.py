@@ -103,7 +103,11 @@ BAD: dict[str, tuple[str | bytes, Sequence[str]]] = {
     "matrix without axes": ('name = "tiny"\n[[matrix]]\n', ["workload", "$.matrix[0]"]),
     **{
         f"empty list of {axis}": (source({axis: "[]"}), ["length >= 1", f"$.matrix[0].{axis}"])
-        for axis in Matrix.__struct_fields__
+        for axis in set(Matrix.__struct_fields__) - {"margin"}
+    },
+    **{
+        f"margin {margin}": (source({"margin": margin}), ["$.matrix[0].margin"])
+        for margin in ("0", "-0.1", "1.5", "nan", '"2%"', "[0.02]")
     },
     **{
         f"batch {batch}": (source({"batch": f"[{batch}]"}), ["$.matrix[0].batch[0]"])
@@ -163,7 +167,7 @@ def test_a_bad_suite_is_one_line_and_leaves_nothing(name: str, here: Path, capsy
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("quik", ["no suite 'quik'", "cpu, gpu, null, quick, smoke", "did you mean 'quick'?", ".toml"]),
+        ("quik", ["no suite 'quik'", "cpu, gate, gpu, null, quick, smoke", "did you mean 'quick'?", ".toml"]),
         ("nothing-like-it", ["no suite", "quick"]),
         ("a\nb", ["no suite 'a"]),
         ("./no.toml", ["no suite file no.toml", "quick"]),
@@ -208,7 +212,7 @@ def test_a_shipped_suite_loads_and_plans(name: str) -> None:
         case = one.case
         assert case.workload in workloads.names() and case.backend in backends.REGISTRY
         assert case.mode in backends.MODES and case.layout in (*backends.LAYOUTS, "flat")
-        assert case.device == ("cpu" if case.backend == "null" or name == "cpu" else "gpu")
+        assert case.device == ("cpu" if case.backend == "null" or name in ("cpu", "gate") else "gpu")
         assert case.threads == GPU_MACHINE.cores
         assert case.data not in ("auto", "")
 
@@ -321,7 +325,7 @@ def test_the_filter_default_is_each_backend_s_headline_mode() -> None:
     ("filters", "word"),
     [
         (Filters(workload=("gpt",)), "no workload 'gpt'; there are cnn, mlp, mlp_dropout"),
-        (Filters(backend=("pytorch",)), "no backend 'pytorch'; there are jax, null, tensorflow, torch"),
+        (Filters(backend=("pytorch",)), "no backend 'pytorch'; there are control, jax, null, tensorflow, torch"),
         (Filters(mode=("fast",)), "no mode 'fast'; there are compiled, default, eager, graph"),
         (Filters(device=("tpu",)), "no device 'tpu'; there are auto, cpu, gpu"),
         (Filters(backend=("torch", "pytorch")), "no backend 'pytorch'"),

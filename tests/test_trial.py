@@ -251,9 +251,9 @@ GOOD = Bursts(
 
 
 def judged(bursts: Bursts, case: Case) -> str:
-    subject = measuring.Subject(run_of(case), case, "", None, None, 0.0, False)  # type: ignore[arg-type]
+    subject = measuring.Subject(run_of(case).suite.protocol, case, "", None, None, 0.0, False)  # type: ignore[arg-type]
     try:
-        measuring._check_bursts(subject, bursts, 0.002)
+        measuring.check_bursts(subject.case, bursts, 0.002)
     except WorkerFailed as error:
         assert error.failed.status == "error"
         return error.failed.reason
@@ -295,7 +295,7 @@ def test_a_gpu_s_host_may_use_what_it_likes() -> None:
         (TWO, 3, "mode eager compiled 3 programs, wanted none"),
         (TWO, None, ""),
         (replace(TWO, mode="compiled"), 1, ""),
-        (replace(TWO, mode="compiled"), 0, "mode compiled compiled nothing: the steps ran eagerly"),
+        (replace(TWO, mode="compiled"), 0, "mode compiled compiled nothing: the steps ran uncompiled"),
         (replace(TWO, backend="tensorflow", mode="graph"), 0, "mode graph compiled nothing"),
         (replace(TWO, mode="compiled"), None, ""),  # the row says that it is taken on trust
         (replace(TWO, backend="null"), 3, ""),

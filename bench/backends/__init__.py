@@ -105,6 +105,21 @@ REGISTRY = {
             },
             devices=("cpu",),
         ),
+        Backend(
+            "control",
+            modes=("eager",),
+            layouts=("nhwc",),
+            packages=(),
+            distributions=(),
+            extra="",
+            lacks={
+                "graph": "the control is plain NumPy",
+                "compiled": "the control is plain NumPy",
+                "nchw": "the control knows no images",
+                "gpu": "the control is plain NumPy, on a CPU",
+            },
+            devices=("cpu",),
+        ),
     )
 }
 

@@ -8,7 +8,7 @@ from math import isfinite
 from tabulate import tabulate
 
 from bench.stats import samples_for
-from bench.table import FRAMEWORK_FREE, Report, Row
+from bench.table import Report, Row
 from bench.workloads import get
 
 Format = Callable[[Row], str]
@@ -240,7 +240,7 @@ def _columns(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
 
 
 def _relative(row: Row) -> str:
-    if row.case.backend == FRAMEWORK_FREE or row.relative is None:
+    if row.relative is None:
         return "-"
     between = "" if row.relative_low is None else f" ({row.relative_low:.2f}-{row.relative_high:.2f})"
     return f"{row.relative:.2f}{between}"

@@ -66,7 +66,7 @@ CHANGED = (
         *(5, "eager in place of compiled", "tensorflow", f"{TENSORFLOW}/program.py"),
         old='if settings.mode != "eager":',
         new='if settings.mode == "never":',
-        says="compiled nothing: the steps ran eagerly",
+        says="compiled nothing: the steps ran uncompiled",
         mode="compiled",
     ),
     Changed(

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import datasets, machine, records, runner, schedule, status
+from bench import folder as folders
 from bench import run as runs
 from bench.errors import CANNOT_WRITE, BenchError
 from bench.prices import asked, book
@@ -66,10 +68,10 @@ def execute(request: Request) -> int:
         run = _continued(request, folder)
     else:
         run = _planned(request)
-        _verify(run)
-        folder = request.out or runs.default_folder(run)
-        runs.make_folder(folder, run)
-    held = runs.lock(folder)
+        verify({p.case.data for p in run.planned})
+        folder = request.out or folders.default(run.started, run.suite.name, run.commit)
+        folders.make(folder, "run.json", run)
+    held = folders.lock(folder, "run.json")
     try:
         work = runner.Runner(run, folder, retry=request.retry is not None, patience=request.patience)
         if work.torn:
@@ -94,7 +96,7 @@ def execute(request: Request) -> int:
 def _conclude(folder: Path) -> int:
     made = rendered(folder, None)
     for name, render in (("table.md", markdown.render), ("table.csv", csv.render)):
-        _write(folder / name, render(made))
+        folders.write(folder / name, render(made), "results.jsonl is whole")
     sys.stdout.write(markdown.render(made))
     print(f"\nRun folder: {folder}")
     print(_data_line(made.run))
@@ -162,26 +164,16 @@ def _continued(request: Request, folder: Path) -> Run:
     here = machine.read()
     new = runs.create(suite, plan(suite, here, old.filters), here, old.filters, old.deadline, old.better_data)
     runs.check_same(old, new, folder)
-    _verify(old)
+    verify({p.case.data for p in old.planned})
     return replace(old, deadline=request.deadline or old.deadline)
 
 
-def _verify(run: Run) -> None:
+def verify(names: Iterable[str]) -> None:
     """Checks the data's hashes once, in the parent, before anything is timed."""
-    for name in sorted({p.case.data for p in run.planned}):
+    for name in sorted(names):
         datasets.verify(datasets.locate(name))
 
 
 def _data_line(run: Run) -> str:
     names = sorted({p.case.data for p in run.planned})
     return f"Data: {', '.join(names)}" + (f". {run.better_data}" if run.better_data else ".")
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise records.cannot_write(path, error, "results.jsonl is whole", path.parent) from None

@@ -78,6 +78,9 @@ class TensorFlowProgram:
         tf.test.experimental.sync_devices()
 
     def compilations(self) -> int:
+        steps = (self._train, self._infer) if self._functions else ()
+        if self.settings.mode == "compiled" and not all(step.by_xla() for step in steps):
+            return 0  # traced, but not compiled: the mode is what it is called only where XLA runs it
         return sum(function.experimental_get_tracing_count() for function in self._functions)
 
     def kinds(self, logits: Any = None) -> dict[str, str]:
@@ -135,6 +138,10 @@ class _Concrete:
         self.function = function
         self.shape: Any = None
         self.concrete: Any = None
+
+    def by_xla(self) -> bool:
+        """Whether the runtime must compile it by XLA, as its own definition says; True before the first call."""
+        return self.concrete is None or bool(self.concrete.function_def.attr["_XlaMustCompile"].b)
 
     def __call__(self, *tensors: Any) -> Any:
         if tensors[0].shape != self.shape:

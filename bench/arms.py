@@ -1,0 +1,68 @@
+"""The two sides of a comparison, as plain data: an interpreter, variables, and what they change of a case."""
+
+import os
+import sys
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bench import backends
+from bench.errors import BenchError
+from bench.records import Case
+
+SETTINGS = ("mode", "precision", "layout", "threads")  # of a case; every other flag is an environment variable
+
+
+class Launch(Struct, frozen=True):
+    """What a worker is started with: an interpreter, by default this one, and variables beside the parent's own."""
+
+    python: str = sys.executable
+    environment: dict[str, str] = {}
+
+
+HERE = Launch()
+
+
+class Arm(Struct, frozen=True):
+    """One side. `flags` are a case's, `launch` how workers start, `versions` its interpreter's packages'."""
+
+    name: str
+    launch: Launch
+    flags: dict[str, str]
+    python: str
+    prefix: str
+    versions: dict[str, str]
+
+    def versions_of(self, backend: str) -> dict[str, str]:
+        """Of those packages that the backend's results depend on."""
+        wanted = ("numpy", *backends.get(backend).distributions)
+        return {name: self.versions[name] for name in wanted if name in self.versions}
+
+    def case(self, case: Case) -> Case:
+        """The case as this arm measures it; `BenchError` for what its backend does not have."""
+        told: dict[str, Any] = dict(self.flags)
+        if "threads" in told:
+            told["threads"] = int(told["threads"])
+        if case.layout == "flat":
+            told.pop("layout", None)  # a model without images is the same program in every layout
+        changed = replace(case, **told)
+        row = backends.get(case.backend)
+        if not row.packages:
+            return case
+        if reason := row.why_not(mode=changed.mode, layout=changed.layout, device=changed.device):
+            raise BenchError(f"the base arm cannot measure '{case}': {reason}")
+        return changed
+
+
+def differences(base: Arm, candidate: Arm) -> list[str]:
+    """What the arms differ in, as a person would say it: `torch 2.12.0 -> 2.13.0`, `mode eager -> the suite's`."""
+    said = [] if base.python == candidate.python else [f"python {base.python} -> {candidate.python}"]
+    names = sorted({*base.versions, *candidate.versions})
+    versions = [(name, base.versions.get(name, "none"), candidate.versions.get(name, "none")) for name in names]
+    said += [f"{what} {old} -> {new}" for what, old, new in versions if old != new]
+    said += [f"{name}={value} -> the suite's" for name, value in base.flags.items()]
+    said += [
+        f"{name}={value} -> {os.environ.get(name, 'unset')}" for name, value in sorted(base.launch.environment.items())
+    ]
+    return said

@@ -1,0 +1,117 @@
+"""A gate's folder at work: what is already recorded of each cell in each arm, and what a worker needs to go on."""
+
+from pathlib import Path
+
+from bench import measuring, proofs, workloads
+from bench.arms import Arm
+from bench.feeds import write as write_feed
+from bench.messages import Failed, Open, Opened
+from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pair, Pairing, Record, read_lines
+from bench.process import Process, WorkerFailed
+from bench.records import Case, Ledger, Origin, Pilot, Proof, drop_torn_line
+from bench.run import now
+
+
+class Docket:
+    """Records are appended, never changed. Whatever is started here, `close` ends."""
+
+    def __init__(self, comparison: Comparison, folder: Path) -> None:
+        self.comparison, self.folder = comparison, folder
+        path = folder / "pairs.jsonl"
+        if path.exists():
+            drop_torn_line(path)
+        self.records: list[Record] = list(read_lines(path))
+        self.ledger = Ledger(path)
+        self.alive: list[Process] = []
+
+    @property
+    def arms(self) -> tuple[Arm, Arm]:
+        return self.comparison.base, self.comparison.candidate
+
+    def append(self, record: Record) -> None:
+        self.ledger.append(record)
+        self.records.append(record)
+
+    def lose(self, pairing: Pairing, arm: Arm, failed: Failed, log: Path) -> None:
+        """The cell has no verdict any more: INVALID, with this reason."""
+        where = str(log.relative_to(self.folder))
+        self.append(Lost(pairing.candidate, arm.name, failed.status, failed.reason, where))
+
+    def lost(self, pairing: Pairing) -> bool:
+        return any(isinstance(r, Lost) and r.case == pairing.candidate for r in self.records)
+
+    def paired(self, pairing: Pairing, stage: int, number: int) -> bool:
+        wanted = pairing.candidate, stage, number
+        return any(isinstance(r, Pair) and (r.case, r.stage, r.number) == wanted for r in self.records)
+
+    def pilot(self, arm: Arm, pairing: Pairing) -> Pilot | None:
+        wanted = arm.name, case_of(arm, pairing)
+        found = (r.pilot for r in self.records if isinstance(r, ArmPilot) and (r.arm, r.pilot.case) == wanted)
+        return next(found, None)
+
+    def proof(self, arm: Arm, case: Case) -> Proof | None:
+        wanted = arm.name, case.worker
+        found = (r.proof for r in self.records if isinstance(r, ArmProof) and (r.arm, r.proof.worker) == wanted)
+        return next(found, None)
+
+    def subject(self, arm: Arm, case: Case, number: int) -> measuring.Subject:
+        feed, proof = self.feed(case.data, case.batch), self.proof(arm, case)
+        return measuring.Subject(
+            self.comparison.protocol, case, feed, proof, self.origin(arm, case, number), 0.0, False
+        )
+
+    def origin(self, arm: Arm, case: Case, number: int) -> Origin:
+        digest, machine = workloads.get(case.workload).digest, self.comparison.machine.digest
+        return Origin(digest, machine, arm.versions_of(case.backend), self.comparison.commit, number, now())
+
+    def feed(self, data: str, batch: int) -> str:
+        """The file of a case's batches, drawn when first wanted: the same for both arms."""
+        path = (self.folder / "cache" / "feeds" / f"{data}-{batch}.npz").absolute()
+        many = self.comparison.protocol.feed
+        if not path.exists():
+            try:
+                write_feed(path, data=data, size=batch, count=many, seed=self.comparison.seed)
+            except MemoryError:
+                raise WorkerFailed(Failed("oom", f"{many} batches of {batch} images do not fit into memory")) from None
+        return str(path)
+
+    def log(self, what: str, arm: Arm, case: Case) -> Path:
+        return self.folder / "logs" / f"{what}-{arm.name}-{'-'.join(case.worker)}.log"
+
+    def start(self, arm: Arm, case: Case, log: Path) -> Process:
+        """A worker of the arm, told what to open: its answer `Opened` is still to come."""
+        worker = Process(log, arm.launch)
+        self.alive.append(worker)
+        cache = (self.folder / "cache" / f"{arm.name}-{'-'.join(case.worker)}").absolute()
+        cache.mkdir(parents=True, exist_ok=True)
+        settings = proofs.subject_of(case, (), self.comparison.seed).settings(str(cache))
+        worker.send(Open(case.backend, settings))
+        return worker
+
+    def open(self, arm: Arm, case: Case, log: Path, until: float) -> Process:
+        """An open worker of the arm; `WorkerFailed` where it cannot be."""
+        worker = self.start(arm, case, log)
+        try:
+            worker.wait_for(Opened, until)
+        except WorkerFailed:
+            self.kill(worker)
+            raise
+        return worker
+
+    def end(self, worker: Process) -> None:
+        worker.close()
+        self.alive.remove(worker)
+
+    def kill(self, worker: Process) -> None:
+        worker.kill()
+        if worker in self.alive:
+            self.alive.remove(worker)
+
+    def close(self) -> None:
+        for worker in self.alive:
+            worker.kill()
+        self.ledger.close()
+
+
+def case_of(arm: Arm, pairing: Pairing) -> Case:
+    return pairing.base if arm.name == "base" else pairing.candidate

@@ -1,0 +1,102 @@
+"""Arms from what a person names: an interpreter says itself what it has, before anything is measured in it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench import backends
+from bench.arms import SETTINGS, Arm, Launch
+from bench.errors import BenchError
+from bench.process import environment
+
+NEEDED = 60.0  # seconds for an interpreter to say what it has; frameworks are looked for, not imported
+# Run by the arm's own interpreter: its Python, and the distributions that it has of those that are asked for.
+ASK = """
+import json, sys
+from importlib import metadata
+from importlib.util import find_spec
+said = {"python": sys.version.split()[0], "prefix": sys.prefix, "versions": {}}
+for name in json.loads(sys.argv[1]):
+    try:
+        said["versions"][name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        pass
+said["missing"] = [name for name in json.loads(sys.argv[2]) if find_spec(name) is None]
+import bench.worker
+print(json.dumps(said))
+"""
+
+
+def candidate(names: Iterable[str]) -> Arm:
+    """This interpreter, as it is."""
+    return _asked("candidate", Launch(), {}, names)
+
+
+def other_environment(path: Path, names: Iterable[str], against: Arm) -> Arm:
+    """`--base-env`: another interpreter, given itself or by the folder of its virtual environment."""
+    inside = [path / "bin" / "python", path / "Scripts" / "python.exe"] if path.is_dir() else [path]
+    python = next((found for found in inside if found.is_file() and os.access(found, os.X_OK)), None)
+    if python is None:
+        raise BenchError(
+            f"--base-env {path} wants a virtual environment (a folder with bin/python) or an interpreter, "
+            f"found {'no interpreter in it' if path.is_dir() else 'none'}; make one with: python -m venv {path}"
+        )
+    # Not resolved: a virtual environment's python is a link, and is the environment only under its own name.
+    arm = _asked("base", Launch(python=str(python.absolute())), {}, names)
+    if arm.prefix == against.prefix:
+        raise BenchError(f"--base-env {path} is the environment that runs now: two identical arms compare nothing")
+    return arm
+
+
+def other_flags(words: Sequence[str], names: Iterable[str]) -> Arm:
+    """`--base-flags`: this interpreter with other settings of a case (`mode=eager`) or variables (`XLA_FLAGS=...`)."""
+    flags: dict[str, str] = {}
+    variables: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise BenchError(f"--base-flags wants NAME=VALUE, found '{word}'; e.g. mode=eager or XLA_FLAGS=--xla_...")
+        if name in flags or name in variables:
+            raise BenchError(f"--base-flags names {name} twice; give it once")
+        if name in SETTINGS:
+            flags[name] = value
+        elif name.isupper() or os.environ.get(name) is not None:
+            variables[name] = value
+        else:
+            raise BenchError(
+                f"no flag '{name}'; there are {', '.join(SETTINGS)}, and environment variables in capital letters"
+            )
+    known = {"mode": backends.MODES, "precision": backends.PRECISIONS, "layout": backends.LAYOUTS}
+    for name, value in flags.items():
+        if name in known and value not in known[name]:
+            raise BenchError(f"no {name} '{value}'; there are {', '.join(known[name])}")
+        if name == "threads" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 4096):
+            raise BenchError(f"threads wants a whole number from 1, found '{value}'")
+    return _asked("base", Launch(environment=variables), flags, names)
+
+
+def _asked(name: str, launch: Launch, flags: dict[str, str], names: Iterable[str]) -> Arm:
+    """The arm, once its interpreter has said what it has; `BenchError` where it lacks a package or does not start."""
+    rows = [backends.get(backend) for backend in sorted(set(names))]
+    distributions = ["numpy", *(d for row in rows for d in row.distributions)]
+    packages = [package for row in rows for package in row.packages]
+    where = "" if launch.python == sys.executable else f" in {launch.python}"
+    command = [launch.python, "-c", ASK, json.dumps(distributions), json.dumps(packages)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=NEEDED, env=environment(launch))
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BenchError(f"the {name} arm's interpreter {launch.python} does not run: {error}") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise BenchError(
+            f"the {name} arm's interpreter {launch.python} cannot run a worker: {last}; it needs Python 3.11 or newer "
+            f"and: {launch.python} -m pip install msgspec numpy psutil nvidia-ml-py"
+        )
+    said = json.loads(done.stdout.splitlines()[-1])
+    if said["missing"]:
+        missing = " ".join(said["missing"])
+        raise BenchError(f"the {name} arm lacks {missing}{where}: {launch.python} -m pip install {missing}")
+    return Arm(name, launch, flags, said["python"], said["prefix"], said["versions"])

@@ -1,0 +1,140 @@
+"""Measures one turn: its cells in a fresh process of each arm, their bursts taking turns or one process at a time."""
+
+from pathlib import Path
+from time import monotonic
+
+from bench import ping_pong, sensors
+from bench.arms import Arm
+from bench.docket import Docket, case_of
+from bench.messages import Opened
+from bench.pairs import Half, Pair, Pairing
+from bench.patience import Patience
+from bench.ping_pong import ArmFailed, Side
+from bench.process import Process, WorkerFailed
+from bench.records import Case
+from bench.run import now
+from bench.sensors import Reading
+from bench.stages import Turn
+
+
+class Pairer:
+    """Appends a `Pair` for each cell to the docket, or a `Lost`."""
+
+    def __init__(self, docket: Docket, patience: Patience) -> None:
+        self.docket, self.patience = docket, patience
+
+    def take(self, turn: Turn) -> None:
+        """What is left of the turn."""
+        docket = self.docket
+        todo = [p for p in turn.group if not docket.paired(p, turn.stage, turn.number) and not docket.lost(p)]
+        if not todo:
+            return
+        self.patience.wait()
+        if todo[0].candidate.device == "gpu":
+            self.whole(todo, turn)
+        else:
+            self.alternating(todo, turn)
+
+    def alternating(self, todo: list[Pairing], turn: Turn) -> None:
+        """Both arms' processes alive at once; after a cell that failed in them the others get fresh ones."""
+        workers: list[Process] = []
+        for pairing in todo:
+            until = monotonic() + 2 * self.docket.comparison.deadline
+            try:
+                workers = workers or self._open_both(pairing, turn, until)
+                pids = [worker.process.pid for worker in workers]
+                base, candidate = sides = self._sides(pairing, workers, turn)
+                warm_up, steps = self._steps(pairing)
+                warmed = [ping_pong.warm(side, warm_up, until) for side in sides]
+                before = sensors.read(pids)
+                taken = ping_pong.alternate((base, candidate), steps=steps, first=1 - turn.base_first, until=until)
+                readings = before, sensors.read(pids)
+                self.patience.note(readings)
+                halves = [ping_pong.half(*one) for one in zip(sides, warmed, taken, strict=True)]
+                self._append(pairing, turn, halves, readings, alternating=True)
+            except ArmFailed as error:
+                self.docket.lose(pairing, error.arm, error.failed, self._log(error.arm, pairing, turn))
+                for worker in workers:
+                    self.docket.kill(worker)
+                workers = []
+        for worker in workers:
+            self.docket.end(worker)
+
+    def whole(self, todo: list[Pairing], turn: Turn) -> None:
+        """One arm's process after the other's: a GPU would be shared between two live ones by rules of its own."""
+        halves: dict[Case, dict[str, Half]] = {pairing.candidate: {} for pairing in todo}
+        before = sensors.read()
+        for arm in self.docket.arms if turn.base_first else self.docket.arms[::-1]:
+            worker: Process | None = None
+            for pairing in todo:
+                case, until = case_of(arm, pairing), monotonic() + self.docket.comparison.deadline
+                try:
+                    worker = worker or self.docket.open(arm, case, self._log(arm, pairing, turn), until)
+                    side = self._side(arm, pairing, worker, turn)
+                    warm_up, steps = self._steps(pairing)
+                    warmed = ping_pong.warm(side, warm_up, until)
+                    bursts = ping_pong.alone(side, steps=steps, until=until)
+                    halves[pairing.candidate][arm.name] = ping_pong.half(side, warmed, bursts)
+                except (ArmFailed, WorkerFailed) as error:
+                    self.docket.lose(pairing, arm, error.failed, self._log(arm, pairing, turn))
+                    if worker:
+                        self.docket.kill(worker)
+                    worker = None
+            if worker:
+                self.docket.end(worker)
+        for pairing in todo:
+            both = [found for arm in self.docket.arms if (found := halves[pairing.candidate].get(arm.name))]
+            if len(both) == len(self.docket.arms):
+                self._append(pairing, turn, both, (before, sensors.read()), alternating=False)
+
+    def _append(
+        self, pairing: Pairing, turn: Turn, halves: list[Half], readings: tuple[Reading, Reading], *, alternating: bool
+    ) -> None:
+        base, candidate = halves
+        self.docket.append(
+            Pair(
+                case=pairing.candidate,
+                stage=turn.stage,
+                number=turn.number,
+                base_first=turn.base_first,
+                alternating=alternating,
+                steps=self._steps(pairing)[1],
+                base=base,
+                candidate=candidate,
+                # Around whole processes the readings would count both arms' own work as a neighbour's.
+                others_cores=sensors.others(readings) if alternating else None,
+                stolen_cores=sensors.stolen(readings),
+                started=now(),
+            )
+        )
+
+    def _open_both(self, pairing: Pairing, turn: Turn, until: float) -> list[Process]:
+        """Both arms' workers, started at once: nothing is timed yet."""
+        docket = self.docket
+        opened = [docket.start(a, case_of(a, pairing), self._log(a, pairing, turn)) for a in docket.arms]
+        for arm, worker in zip(docket.arms, opened, strict=True):
+            try:
+                worker.wait_for(Opened, until)
+            except WorkerFailed as error:
+                for one in opened:
+                    docket.kill(one)
+                raise ArmFailed(arm, error.failed) from None
+        return opened
+
+    def _steps(self, pairing: Pairing) -> tuple[int, int]:
+        """Warm-up and burst, the same for both arms: neither is measured in a state that the other never reached."""
+        base, candidate = (self.docket.pilot(arm, pairing) for arm in self.docket.arms)
+        assert base and candidate
+        return max(base.warm_up_steps, candidate.warm_up_steps), base.steps_per_burst
+
+    def _sides(self, pairing: Pairing, workers: list[Process], turn: Turn) -> tuple[Side, Side]:
+        (a, one), (b, two) = zip(self.docket.arms, workers, strict=True)
+        return self._side(a, pairing, one, turn), self._side(b, pairing, two, turn)
+
+    def _side(self, arm: Arm, pairing: Pairing, worker: Process, turn: Turn) -> Side:
+        pilot = self.docket.pilot(arm, pairing)
+        assert pilot
+        return Side(arm, worker, self.docket.subject(arm, case_of(arm, pairing), turn.number), pilot)
+
+    def _log(self, arm: Arm, pairing: Pairing, turn: Turn) -> Path:
+        return self.docket.log(f"pair{turn.stage}.{turn.number}", arm, case_of(arm, pairing))

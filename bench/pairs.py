@@ -1,0 +1,205 @@
+"""The records of a gate: `gate.json`, what was compared, and the lines of `pairs.jsonl`. And what cells they make."""
+
+from collections import Counter
+from collections.abc import Iterable
+from math import log, nan
+from pathlib import Path
+from statistics import median
+
+import msgspec
+from msgspec import Struct
+
+from bench import gate, stats
+from bench.arms import Arm
+from bench.errors import BenchError
+from bench.machine import Machine
+from bench.records import Case, Pilot, Proof
+from bench.sensors import Sensed
+from bench.suite import Protocol
+
+SCHEMA = 1
+
+
+class Pairing(Struct, frozen=True):
+    """One cell of the gate: the case as each arm measures it, and how much slower is too slow."""
+
+    base: Case
+    candidate: Case
+    margin: float
+
+
+class Comparison(Struct, frozen=True):
+    """Everything that was decided before the first pair."""
+
+    name: str
+    pairings: tuple[Pairing, ...]
+    control: Pairing
+    base: Arm
+    candidate: Arm
+    differences: tuple[str, ...]
+    protocol: Protocol
+    machine: Machine
+    commit: str
+    harness: str
+    seed: int
+    deadline: float
+    started: str
+    schema: int = SCHEMA
+
+    @property
+    def cells(self) -> tuple[Pairing, ...]:
+        return (*self.pairings, self.control)
+
+
+class ArmProof(Struct, frozen=True, tag=True):
+    """What the ladder of proof said of one worker in one arm."""
+
+    arm: str
+    proof: Proof
+
+
+class ArmPilot(Struct, frozen=True, tag=True):
+    arm: str
+    pilot: Pilot
+
+
+class Half(Struct, frozen=True):
+    """One arm's process in a pair: the nanoseconds of each burst, or of single calls the median of each burst's."""
+
+    wall_ns: tuple[int, ...]
+    first_calls: tuple[float, ...]
+    losses: tuple[float, ...]
+    left_over: float
+    sensed: Sensed
+
+
+class Pair(Struct, frozen=True, tag=True):
+    """One cell in one fresh process of each arm. `case` is the candidate's; `alternating`: the bursts took turns.
+
+    `others_cores`, `stolen_cores`: what other processes used and the hypervisor took meanwhile (None: not to be seen).
+    """
+
+    case: Case
+    stage: int
+    number: int
+    base_first: bool
+    alternating: bool
+    steps: int
+    base: Half
+    candidate: Half
+    others_cores: float | None
+    stolen_cores: float | None
+    started: str
+
+    @property
+    def ratios(self) -> list[float]:
+        """Candidate over base, burst by burst."""
+        return [c / b for c, b in zip(self.candidate.wall_ns, self.base.wall_ns, strict=True)]
+
+    @property
+    def log_ratio(self) -> float:
+        """`ln(candidate / base)`: of bursts that took turns the median of each two, else of the medians."""
+        if not self.base.wall_ns or not self.candidate.wall_ns or min(self.base.wall_ns + self.candidate.wall_ns) <= 0:
+            return nan
+        if self.alternating and len(self.base.wall_ns) == len(self.candidate.wall_ns):
+            return log(median(self.ratios))
+        return log(median(self.candidate.wall_ns) / median(self.base.wall_ns))
+
+
+class Lost(Struct, frozen=True, tag=True):
+    """A cell that could not be measured: in which arm, why, and where the log is. Its verdict is INVALID."""
+
+    case: Case
+    arm: str
+    status: str
+    reason: str
+    log: str
+
+
+Record = ArmProof | ArmPilot | Pair | Lost
+
+
+class Report(Struct, frozen=True):
+    """What a gate's folder comes to."""
+
+    comparison: Comparison
+    judgement: gate.Judgement
+    records: tuple[Record, ...]
+
+
+def cells(comparison: Comparison, records: Iterable[Record]) -> tuple[list[gate.Cell], gate.Cell]:
+    """The cells of the gate with their pairs, and the control's, in the comparison's order."""
+    found = list(records)
+    made = [_cell(pairing, found) for pairing in comparison.cells]
+    return made[:-1], made[-1]
+
+
+def _cell(pairing: Pairing, found: list[Record]) -> gate.Cell:
+    ours = [r for r in found if isinstance(r, Pair) and r.case == pairing.candidate]
+    # Their order in the file says nothing: the same pairs give the same verdict.
+    ours.sort(key=lambda pair: (pair.stage, pair.number))
+    drifting = sum(stats.drifting(pair.ratios) for pair in ours if pair.alternating)
+    return gate.Cell(
+        name=str(pairing.candidate),
+        first=tuple(pair.log_ratio for pair in ours if pair.stage == 1),
+        second=tuple(pair.log_ratio for pair in ours if pair.stage == 2),
+        margin=pairing.margin,
+        broken=_broken(pairing, ours, found),
+        drifting=drifting,
+    )
+
+
+def _broken(pairing: Pairing, ours: list[Pair], found: list[Record]) -> str:
+    for record in found:
+        match record:
+            case Lost() if record.case == pairing.candidate:
+                where = f" (see {record.log})" if record.log else ""
+                return f"the {record.arm} arm: {record.status}: {record.reason}{where}"
+            case ArmPilot() if record.pilot.case in (pairing.base, pairing.candidate) and not record.pilot.settled:
+                return f"the {record.arm} arm is unsteady: {record.pilot.warm_up_steps} steps did not warm it up"
+            case _:
+                pass
+    twice = [name for name, many in Counter((p.stage, p.number) for p in ours).items() if many > 1]
+    if twice:
+        stage, number = twice[0]
+        return (
+            f"pair {number + 1} of stage {stage} is there {Counter((p.stage, p.number) for p in ours)[twice[0]]} times"
+        )
+    return ""
+
+
+def read(folder: Path) -> tuple[Comparison, list[Record]]:
+    """What a gate's folder holds; `BenchError` naming the file and line that is missing or is no gate's."""
+    if not folder.is_dir():
+        raise BenchError(f"no gate folder {folder}; a gate's folder holds gate.json and pairs.jsonl")
+    path = folder / "gate.json"
+    try:
+        text = path.read_bytes()
+        found = msgspec.json.decode(text, type=dict).get("schema")
+        if found != SCHEMA:
+            raise BenchError(f"{path}: wanted schema version {SCHEMA}, found {found}; use the Stepwatch that wrote it")
+        comparison = msgspec.json.decode(text, type=Comparison)
+    except FileNotFoundError:
+        raise BenchError(f"{folder} is not a gate's folder: it has no gate.json") from None
+    except OSError as error:
+        raise BenchError(f"cannot read {path}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path} is not a gate's: {error}") from None
+    return comparison, read_lines(folder / "pairs.jsonl")
+
+
+def read_lines(path: Path) -> list[Record]:
+    """The whole lines of a `pairs.jsonl`; a torn last one is left out, its pair is simply missing."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BenchError(f"cannot read {path}: {error.strerror}") from None
+    records: list[Record] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(msgspec.json.decode(line, type=Record))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BenchError(f"{path} line {number} is not a gate's record: {error}", exit_code=4) from None
+    return records

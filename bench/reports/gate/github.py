@@ -1,0 +1,27 @@
+"""For GitHub Actions: an annotation a failing case, then the table, which belongs into the job's summary too."""
+
+from bench.gate import Verdict
+from bench.pairs import Report
+from bench.reports.gate import markdown
+
+LEVELS = {"FAIL": "error", "INVALID": "error", "INCONCLUSIVE": "warning"}
+
+
+def render(report: Report) -> str:
+    lines = [annotation(v) for v in report.judgement.verdicts if v.word in LEVELS]
+    return "".join(f"{line}\n" for line in lines) + markdown.render(report)
+
+
+def annotation(verdict: Verdict) -> str:
+    """A workflow command; docs.github.com/actions, "Workflow commands"."""
+    ratio = "" if verdict.ratio is None else f"{verdict.ratio:.3f} times the base's time over {verdict.pairs} pairs; "
+    title = f"{verdict.word}: {verdict.name}"
+    return f"::{LEVELS[verdict.word]} title={_property(title)}::{_data(ratio + verdict.reason)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

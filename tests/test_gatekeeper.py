@@ -1,0 +1,154 @@
+"""A gate from the command line to its exit code, on the null backend, whose arms differ in one variable."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+from pathlib import Path
+from typing import Any
+
+import pytest
+from seeding import Copy
+
+from bench import gate, pairs
+from bench.errors import BenchError
+
+PROGRAM = "bench/program.py"
+TRAIN = "    def train(self, batch: Any) -> None:\n        return None\n"
+DONE = "import os, time; until = time.perf_counter_ns() + {}"
+SPIN = "\n        while time.perf_counter_ns() < until: pass\n"
+NULL = {"backend": ["null"]}
+
+
+def copied(folder: Path, body: str = "") -> Copy:
+    """A copy whose null backend does `body` in every training step."""
+    copy = Copy(folder)
+    copy.protocol |= {"bursts": 9, "burst_seconds": 0.002, "warm_up_seconds": 0.02}
+    if body:
+        copy.change(PROGRAM, TRAIN, f"    def train(self, batch: Any) -> None:\n        {body}")
+    return copy
+
+
+def gated(copy: Copy, *more: str, **matrix: Any) -> "subprocess.CompletedProcess[str]":
+    told = ("--base-flags", "SLOWER=0", "--out", str(copy.out), "--patience", "0", *more)
+    return copy.stepwatch("gate", copy.suite(NULL | matrix), *told)
+
+
+def slower(by: float) -> str:
+    """A step of 20 us, longer by `by` in the candidate, where the base's variable is unset."""
+    return DONE.format(f"round(20_000 * (1.0 if os.environ.get('SLOWER') else {1 + by}))") + SPIN
+
+
+def verdicts(copy: Copy) -> tuple[gate.Judgement, pairs.Comparison]:
+    comparison, records = pairs.read(copy.out)
+    return gate.judge(*pairs.cells(comparison, records)), comparison
+
+
+def test_a_slower_candidate_fails(tmp_path: Path) -> None:
+    copy = copied(tmp_path, slower(0.5))
+    ended = gated(copy, "--format", "github")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert ended.stdout.startswith("::error title=FAIL%3A mlp null eager")
+    assert "# FAIL: 1 of 1 cases" in ended.stdout and "SLOWER=0 -> unset" in ended.stdout
+    judgement, _ = verdicts(copy)
+    (verdict,) = judgement.verdicts
+    assert verdict.ratio == pytest.approx(1.5, abs=0.1) and verdict.pairs == 26
+    assert (copy.out / "gate.md").read_text() in ended.stdout
+    # A missing line, a line that is there twice, a cell that is gone: none passes.
+    path = copy.out / "pairs.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    mine = [line for line in lines if '"type":"Pair"' in line and '"backend":"null"' in line]
+    for kept, says in (
+        ([line for line in lines if line not in mine[:1]], "9 pairs are there"),
+        ([*lines, mine[0]], "is there 2 times"),
+        ([line for line in lines if line not in mine], "0 pairs are there"),
+        ([], "0 pairs are there"),
+        ([line for line in lines if '"backend":"null"' in line], "the control"),
+        ([line.replace('"wall_ns":[', '"wall_ns":[-1,') for line in lines], "no finite ratio"),
+    ):
+        path.write_text("".join(kept))
+        judgement, _ = verdicts(copy)
+        assert judgement.word == "INVALID" and says in judgement.verdicts[0].reason, says
+        assert gate.exit_code(judgement, strict=False) == 4
+    # Any order of the lines gives the same verdict.
+    path.write_text("".join(reversed(lines)))
+    assert verdicts(copy)[0].verdicts == (verdict,)
+    path.write_text("".join(lines[:-1]) + "{}\n")
+    with pytest.raises(BenchError, match=f"line {len(lines)} is not a gate's record"):
+        pairs.read(copy.out)
+
+
+def test_an_arm_that_dies_midway_is_invalid(tmp_path: Path) -> None:
+    copy = copied(tmp_path)
+    body = '"""There is nothing to import."""'
+    # The base's pilots are its first two processes, the control's among them; it dies in its third pair.
+    died = "import os, pathlib; name = pathlib.Path(os.environ['HOME'], 'starts'); name.open('a').write('x')"
+    copy.change(
+        "bench/backends/null/__init__.py",
+        body,
+        f"{died}\n    if os.environ.get('SLOWER') and len(name.read_text()) > 7: os.kill(os.getpid(), 9)",
+    )
+    ended = gated(copy, "--format", "junit")
+    assert ended.returncode == 4, ended.stdout + ended.stderr
+    (suite,) = xml.fromstring(ended.stdout)
+    assert suite.attrib["errors"] == "1"
+    (error,) = suite.iter("error")
+    assert "the base arm: crashed: the process died of SIGKILL" in error.attrib["message"]
+    assert "the base arm" not in ended.stderr.splitlines()[-1]
+
+
+def test_an_interrupted_gate_goes_on(tmp_path: Path) -> None:
+    copy = copied(tmp_path, slower(0.0))
+    environment = os.environ | {"PYTHONPATH": str(copy.folder), "HOME": str(copy.home)}
+    arguments = ("gate", copy.suite(NULL), "--base-flags", "SLOWER=0", "--out", str(copy.out), "--patience", "0")
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=copy.folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    path = copy.out / "pairs.jsonl"
+    until = time.monotonic() + 60
+    while not path.exists() or path.read_text().count('"Pair"') < 3:
+        assert time.monotonic() < until and begun.poll() is None
+        time.sleep(0.05)
+    begun.send_signal(signal.SIGINT)
+    _, said = begun.communicate(timeout=30)
+    assert begun.returncode == 130 and f"stepwatch gate --resume {copy.out}" in said
+    before = [line for line in path.read_text().splitlines() if '"Pair"' in line]
+    ended = copy.stepwatch("gate", "--resume", str(copy.out), "--patience", "0", "--format", "json")
+    assert ended.returncode in (0, 4), ended.stderr
+    said_ = json.loads(ended.stdout)
+    assert [cell["name"] for cell in said_["cells"]] == ["mlp null eager fp32 flat cpu train throughput batch 8"]
+    after = [line for line in path.read_text().splitlines() if '"Pair"' in line]
+    assert after[: len(before)] == before and said_["cells"][0]["pairs"] >= 10
+    copy.change(PROGRAM, "# A call that", "# Any call that")
+    changed = copy.stepwatch("gate", "--resume", str(copy.out))
+    assert changed.returncode == 2 and "its code was" in changed.stderr
+
+
+def test_whole_processes_in_turn_as_on_a_gpu(tmp_path: Path) -> None:
+    """The way of a GPU, tried on the CPU: one arm's process ends before the other's begins."""
+    copy = copied(tmp_path, slower(0.5))
+    copy.change("bench/pairer.py", 'if todo[0].candidate.device == "gpu":', "if True:")
+    ended = gated(copy)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    _, records = pairs.read(copy.out)
+    found = [record for record in records if isinstance(record, pairs.Pair)]
+    assert found and not any(pair.alternating for pair in found)
+    assert {pair.base_first for pair in found} == {True, False}
+    assert verdicts(copy)[0].verdicts[0].ratio == pytest.approx(1.5, abs=0.1)
+
+
+def test_latency_is_compared_call_by_call(tmp_path: Path) -> None:
+    copy = copied(tmp_path, slower(0.5))
+    copy.protocol["latency_calls"] = 45
+    ended = gated(copy, measure=["latency"])
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    _, records = pairs.read(copy.out)
+    pair = next(r for r in records if isinstance(r, pairs.Pair) and r.case.backend == "null")
+    assert len(pair.base.wall_ns) == 9 and 15_000 < min(pair.base.wall_ns) < 200_000
