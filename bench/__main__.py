@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bench import datasets, fetch
+from bench.comparison import Asked as Compared
 from bench.errors import CANNOT_WRITE, BenchError
 from bench.prices.asked import Asked
 from bench.suite import Filters
@@ -33,6 +34,7 @@ app.add_typer(data, name="data")
 Workloads = Annotated[list[str], typer.Option("--workload", "-w", help="Only this workload; may be repeated.")]
 Backends = Annotated[list[str], typer.Option("--backend", "-b", help="Only this backend; may be repeated.")]
 Modes = Annotated[list[str], typer.Option("--mode", "-m", help="Only this mode: eager, graph or compiled.")]
+Programs = Annotated[list[str], typer.Option(help="A Python file with a model of your own; may be repeated.")]
 Devices = Annotated[list[str], typer.Option("--device", help="Only this device: cpu or gpu.")]
 Instance = Annotated[str | None, typer.Option(help="Price the rows as this cloud instance, e.g. p5.48xlarge.")]
 Region = Annotated[str | None, typer.Option(help="The instance's region, where it has several prices.")]
@@ -59,6 +61,7 @@ def run(
     backend: Backends = [],
     mode: Modes = [],
     device: Devices = [],
+    program: Programs = [],
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run folder.")] = None,
     retry: Annotated[Path | None, typer.Option(help="Measure a run folder's failed records again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cases and how long they may take.")] = False,
@@ -74,7 +77,8 @@ def run(
     """Measure a suite: proofs, pilots, rounds; print the table and where the run folder is."""
     filters = Filters(tuple(workload), tuple(backend), tuple(mode), tuple(device))
     asked = Asked(instance, region, service, price_model, price_per_hour, prices)
-    request = running.Request(suite, out, rounds, filters, resume, retry, deadline, patience, asked)
+    own = tuple(program)
+    request = running.Request(suite, out, rounds, filters, resume, retry, deadline, patience, asked, own)
     raise typer.Exit(running.dry_run(request) if dry_run else running.execute(request))
 
 
@@ -82,9 +86,13 @@ def run(
 def gate(
     suite: Annotated[str | None, typer.Argument(help="A shipped suite's name or the path of a TOML file.")] = None,
     base_env: Annotated[Path | None, typer.Option(help="Compare with another Python environment.")] = None,
+    base_ref: Annotated[
+        str | None, typer.Option(help="Compare a --program with itself at another git revision.")
+    ] = None,
     base_flags: Annotated[
         list[str], typer.Option(help="Compare with mode=, precision=, layout=, threads= or VARIABLE=; may be repeated.")
     ] = [],
+    program: Programs = [],
     workload: Workloads = [],
     backend: Backends = [],
     mode: Modes = [],
@@ -98,10 +106,8 @@ def gate(
 ) -> None:
     """Did it get slower? Both arms measured side by side; exit 0 no, 1 FAIL, 4 INVALID."""
     filters = Filters(tuple(workload), tuple(backend), tuple(mode), tuple(device))
-    request = gating.Request(
-        suite, filters, base_env, tuple(base_flags), out, resume, deadline, patience, format, strict
-    )
-    raise typer.Exit(gating.execute(request))
+    asked = Compared(suite, tuple(program), filters, base_env, base_ref, tuple(base_flags), out)
+    raise typer.Exit(gating.execute(gating.Request(asked, resume, deadline, patience, format, strict)))
 
 
 @app.command(epilog="Example: stepwatch parity cnn --backend torch --mode eager")

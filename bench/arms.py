@@ -25,7 +25,10 @@ HERE = Launch()
 
 
 class Arm(Struct, frozen=True):
-    """One side. `flags` are a case's, `launch` how workers start, `versions` its interpreter's packages'."""
+    """One side. `flags` are a case's, `launch` how workers start, `versions` its interpreter's packages'.
+
+    `root`: where the paths of a user's own files begin, empty for here; `revision`: the commit that it holds.
+    """
 
     name: str
     launch: Launch
@@ -33,6 +36,8 @@ class Arm(Struct, frozen=True):
     python: str
     prefix: str
     versions: dict[str, str]
+    root: str = ""
+    revision: str = ""
 
     def versions_of(self, backend: str) -> dict[str, str]:
         """Of those packages that the backend's results depend on."""
@@ -49,7 +54,7 @@ class Arm(Struct, frozen=True):
         changed = replace(case, **told)
         row = backends.get(case.backend)
         if not row.packages:
-            return case
+            return case  # it has no other mode, precision or layout
         if reason := row.why_not(mode=changed.mode, layout=changed.layout, device=changed.device):
             raise BenchError(f"the base arm cannot measure '{case}': {reason}")
         return changed
@@ -61,6 +66,8 @@ def differences(base: Arm, candidate: Arm) -> list[str]:
     names = sorted({*base.versions, *candidate.versions})
     versions = [(name, base.versions.get(name, "none"), candidate.versions.get(name, "none")) for name in names]
     said += [f"{what} {old} -> {new}" for what, old, new in versions if old != new]
+    if base.revision:
+        said.append(f"revision {base.revision} -> {candidate.revision}")
     said += [f"{name}={value} -> the suite's" for name, value in base.flags.items()]
     said += [
         f"{name}={value} -> {os.environ.get(name, 'unset')}" for name, value in sorted(base.launch.environment.items())

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from bench import measuring, proofs, workloads
+from bench import measuring, programs, proofs, workloads
 from bench.arms import Arm
+from bench.backends import is_own
 from bench.feeds import write as write_feed
-from bench.messages import Failed, Open, Opened
+from bench.messages import Failed, Opened
 from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pair, Pairing, Record, read_lines
 from bench.process import Process, WorkerFailed
 from bench.records import Case, Ledger, Origin, Pilot, Proof, drop_torn_line
@@ -55,13 +56,16 @@ class Docket:
         return next(found, None)
 
     def subject(self, arm: Arm, case: Case, number: int) -> measuring.Subject:
-        feed, proof = self.feed(case.data, case.batch), self.proof(arm, case)
+        feed = "" if is_own(case.backend) else self.feed(case.data, case.batch)
+        proof = self.proof(arm, case)
         return measuring.Subject(
             self.comparison.protocol, case, feed, proof, self.origin(arm, case, number), 0.0, False
         )
 
     def origin(self, arm: Arm, case: Case, number: int) -> Origin:
-        digest, machine = workloads.get(case.workload).digest, self.comparison.machine.digest
+        machine = self.comparison.machine.digest
+        own = is_own(case.backend)
+        digest = programs.digest(Path(arm.root, case.backend)) if own else workloads.get(case.workload).digest
         return Origin(digest, machine, arm.versions_of(case.backend), self.comparison.commit, number, now())
 
     def feed(self, data: str, batch: int) -> str:
@@ -76,16 +80,16 @@ class Docket:
         return str(path)
 
     def log(self, what: str, arm: Arm, case: Case) -> Path:
-        return self.folder / "logs" / f"{what}-{arm.name}-{'-'.join(case.worker)}.log"
+        return self.folder / "logs" / f"{what}-{arm.name}-{case.worker_file}.log"
 
     def start(self, arm: Arm, case: Case, log: Path) -> Process:
         """A worker of the arm, told what to open: its answer `Opened` is still to come."""
         worker = Process(log, arm.launch)
         self.alive.append(worker)
-        cache = (self.folder / "cache" / f"{arm.name}-{'-'.join(case.worker)}").absolute()
+        cache = (self.folder / "cache" / f"{arm.name}-{case.worker_file}").absolute()
         cache.mkdir(parents=True, exist_ok=True)
         settings = proofs.subject_of(case, (), self.comparison.seed).settings(str(cache))
-        worker.send(Open(case.backend, settings))
+        worker.send(measuring.opening(case, settings, arm.root))
         return worker
 
     def open(self, arm: Arm, case: Case, log: Path, until: float) -> Process:

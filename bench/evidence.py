@@ -28,7 +28,11 @@ def proof_batches(workload: Workload) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def climb(program: Program, workload: Workload) -> Evidence:
     """All rungs on a fresh program: logits by the very `infer`, losses and weights by the very `train` of the clock."""
-    data = proof_batches(workload)
+    return climb_on(program, proof_batches(workload))
+
+
+def climb_on(program: Program, data: list[tuple[np.ndarray, np.ndarray]]) -> Evidence:
+    """All rungs on a fresh program and these batches, the first of which is that of the first three rungs."""
     x, y = data[0]
     logits = program.logits(x)
     evidence: Evidence = {"logits": logits, "loss": np.array([cross_entropy(logits, y)])}

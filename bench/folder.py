@@ -21,10 +21,7 @@ def default(started: str, name: str, commit: str) -> Path:
 def make(folder: Path, document: str, content: Struct) -> None:
     """Creates the folder with its document (`run.json`) in one step: one that exists is not ours to touch."""
     if exists(folder):
-        what = "a folder" if folder.is_dir() else "a file"
-        raise BenchError(
-            f"--out {folder} wants a folder that is not there yet, found {what}; choose another name, or --resume it"
-        )
+        raise taken(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -46,6 +43,14 @@ def exists(folder: Path) -> bool:
         return folder.exists()
     except OSError as error:
         raise BenchError(f"cannot use the folder {folder}: {error.strerror}; choose another") from None
+
+
+def taken(folder: Path) -> BenchError:
+    """The error of a folder to be made that is there already."""
+    what = "a folder" if folder.is_dir() else "a file"
+    return BenchError(
+        f"--out {folder} wants a folder that is not there yet, found {what}; choose another name, or --resume it"
+    )
 
 
 def lock(folder: Path, document: str) -> int:

@@ -11,17 +11,19 @@ DISK = "disk"  # the status of a worker that cannot write: no row's, for it ends
 
 
 class Open(Struct, frozen=True, tag=True):
-    """Import the backend's framework, set everything, run the canaries."""
+    """Import the backend's framework, set everything, run the canaries. A backend that is a file is at `file`."""
 
     backend: str
     settings: Settings
+    file: str = ""
     version: int = VERSION
 
 
 class Warm(Struct, frozen=True, tag=True):
     """Build a case's program and warm it up: `steps` exactly, or where it is 0 until it is detected that it is warm.
 
-    `feed` is a file of `bench.feeds`. With `steps` 0 the worker also finds how many make a burst of `burst_seconds`.
+    `feed` is a file of `bench.feeds`; `foretold`: a proof says what the first losses are. With `steps` 0 the worker
+    also finds how many make a burst of `burst_seconds`.
     """
 
     workload: str
@@ -33,6 +35,7 @@ class Warm(Struct, frozen=True, tag=True):
     minimum_seconds: float = 0.0
     cap_seconds: float = 0.0
     burst_seconds: float = 0.0
+    foretold: bool = True
 
 
 class Burst(Struct, frozen=True, tag=True):
@@ -68,6 +71,10 @@ class Describe(Struct, frozen=True, tag=True):
     """The native module of a workload, as the framework itself prints it."""
 
     workload: str
+
+
+class Look(Struct, frozen=True, tag=True):
+    """What the open file of a user's own offers."""
 
 
 class Close(Struct, frozen=True, tag=True):
@@ -142,6 +149,14 @@ class Described(Struct, frozen=True, tag=True):
     text: str
 
 
+class Looked(Struct, frozen=True, tag=True):
+    """`batch`: samples a step; `proves`: whether it offers the proof methods."""
+
+    batch: int
+    phases: tuple[str, ...]
+    proves: bool
+
+
 class Closed(Struct, frozen=True, tag=True):
     pass
 
@@ -153,8 +168,8 @@ class Failed(Struct, frozen=True, tag=True):
     reason: str
 
 
-Question = Open | Warm | Burst | Inspect | Measure | Prove | Describe | Close
-Answer = Opened | Warmed | Bursts | Inspected | Measured | Proved | Described | Closed | Failed
+Question = Open | Warm | Burst | Inspect | Measure | Prove | Describe | Look | Close
+Answer = Opened | Warmed | Bursts | Inspected | Measured | Proved | Described | Looked | Closed | Failed
 
 
 def encode(message: Question | Answer) -> bytes:

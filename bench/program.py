@@ -97,7 +97,7 @@ class WithoutModel:
     def fence(self) -> None:
         return None
 
-    def compilations(self) -> int:
+    def compilations(self) -> int | None:
         return 0
 
     def kinds(self, logits: Any = None) -> dict[str, str]:
@@ -131,5 +131,5 @@ class BackendModule(Protocol):
     def after_import(self, settings: Settings) -> Facts:
         """Imports the framework, makes every setting of the process explicit, and reads it back."""
 
-    def build(self, workload: Workload, settings: Settings) -> Program:
+    def build(self, workload: Any, settings: Settings) -> Program:
         """A program with the workload's initial weights. `Unsupported` where the combination does not exist."""

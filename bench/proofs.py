@@ -89,7 +89,7 @@ def path_of(subject: Subject, machine: Machine, versions: dict[str, str] | None 
 class Making:
     """A fresh process that climbs the ladder, begun at once, so that proofs may be made side by side: none is timed.
 
-    `files`: for each of the subject's feeds, "data/batch", the file of its batches.
+    `files`: for each of the subject's feeds, "data/batch", the file of its batches. `file`: the user's own.
     """
 
     def __init__(
@@ -101,12 +101,13 @@ class Making:
         log: Path,
         deadline: float,
         launch: Launch = HERE,
+        file: str = "",
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.draft = path, path.with_name(f".{os.getpid()}-{path.name}")
         self.until = monotonic() + deadline
         self.process = Process(log, launch)
-        self.process.send(Open(subject.backend, subject.settings()))
+        self.process.send(Open(subject.backend, subject.settings(), file))
         self.process.send(Prove(subject.workload, files, str(self.draft)))
 
     def finish(self) -> None:
@@ -170,6 +171,18 @@ def judge(subject: Subject, found: Evidence, reference: Evidence | None, *, gold
     }
     held = {name: losses for name, losses in first.items() if name not in feeds}
     return Verdict(error64, _finite(as_measured.error), "", held, feeds)
+
+
+def judge_own(found: Evidence, reference: Evidence | None) -> Verdict:
+    """A program of the user's own against the first of those given with it; there is nothing else to hold it against.
+
+    Its optimiser is not known: the looser of fp32's two tolerances holds.
+    """
+    if reference is None:
+        return Verdict(None, None, "", {})
+    whole = parity.compare(part(found, "measured/"), part(reference, "measured/"), max(parity.FLOOR["fp32"].values()))
+    broken = f"against the first program: {whole.broken}" if whole.broken else ""
+    return Verdict(None, _finite(whole.error), broken, {})
 
 
 def _first_break(subject: Subject, found: Evidence, checks: list[tuple[str, parity.Agreement]]) -> str:

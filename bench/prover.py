@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench import proofs, schedule
+from bench.backends import is_own
 from bench.evidence import Evidence
 from bench.process import WorkerFailed
 from bench.records import Case, Key, Proof, Record
@@ -24,27 +25,32 @@ class Prover:
         """Starts those of the next proofs, each given by its cases, that are neither cached nor begun."""
         for cases in coming:
             subject, worker = self._subject(cases), cases[0].worker
-            path = proofs.path_of(subject, self.run.machine)
+            path = self._path(subject)
             if worker in self.begun or proofs.cached(path):
                 continue
             try:
-                files = {f"{data}/{batch}": self.feed(data, batch) for data, batch in subject.feeds}
-                log, deadline = self.log(cases[0]), self.run.deadline
-                self.begun[worker] = proofs.Making(subject, path, files, log=log, deadline=deadline)
+                log, deadline, file = self.log(cases[0]), self.run.deadline, ""
+                if is_own(subject.backend):
+                    files, file = {}, str(Path(subject.backend).absolute())
+                else:
+                    files = {f"{data}/{batch}": self.feed(data, batch) for data, batch in subject.feeds}
+                self.begun[worker] = proofs.Making(subject, path, files, log=log, deadline=deadline, file=file)
             except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes
                 self.begun[worker] = error
 
     def finish(self, cases: list[Case]) -> tuple[proofs.Verdict, bool]:
         """The verdict on one worker's proof, and whether it was cached; `WorkerFailed` where it cannot be made."""
         subject = self._subject(cases)
-        path = proofs.path_of(subject, self.run.machine)
+        path = self._path(subject)
         making = self.begun.pop(cases[0].worker, None)
         if isinstance(making, WorkerFailed):
             raise making
         if making:
             making.finish()
         found = proofs.load(path)
-        verdict = proofs.judge(subject, found, self._reference(cases[0]))
+        reference = self._reference(cases[0])
+        own = is_own(subject.backend)
+        verdict = proofs.judge_own(found, reference) if own else proofs.judge(subject, found, reference)
         if verdict.broken or verdict.broken_feeds:
             path.unlink()  # only a proof that held is kept
         if not verdict.broken:
@@ -58,7 +64,7 @@ class Prover:
                 making.abandon()
 
     def log(self, case: Case) -> Path:
-        return self.logs / f"proof-{'-'.join(case.worker)}.log"
+        return self.logs / f"proof-{case.worker_file}.log"
 
     def of(self, case: Case) -> Proof | None:
         """The proof of the case's worker; the null backend has none."""
@@ -72,10 +78,17 @@ class Prover:
             if case.workload in self.evidence:
                 break
             if group[0].workload == case.workload and proof and not proof.broken:
-                path = proofs.path_of(self._subject(group), self.run.machine)
+                path = self._path(self._subject(group))
                 if path.exists():
                     self.evidence[case.workload] = proofs.load(path)
         return self.evidence.get(case.workload)
+
+    def _path(self, subject: proofs.Subject) -> Path:
+        """Where its evidence is: with the run where it is a user's own file, which may import others that change."""
+        if is_own(subject.backend):
+            name = subject.backend.replace("/", "_")
+            return self.logs.parent / "cache" / "proofs" / f"{name}.npz"
+        return proofs.path_of(subject, self.run.machine)
 
     def _subject(self, group: list[Case]) -> proofs.Subject:
         feeds = tuple(sorted({(case.data, case.batch) for case in group}))

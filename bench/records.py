@@ -37,6 +37,16 @@ class Case(Struct, frozen=True, order=True):
         axes = (self.workload, self.backend, self.mode, self.precision, self.layout, self.device)
         return (*axes, str(self.threads))
 
+    @property
+    def worker_file(self) -> str:
+        """The worker's part of a file's name; a backend that is a file of the user's own has a path's name."""
+        return "-".join(self.worker).replace("/", "_").replace("\\", "_")
+
+    @property
+    def file(self) -> str:
+        """The case's part of a file's name."""
+        return f"{self.worker_file}-{self.phase}-{self.measure}-{self.batch}"
+
     def __str__(self) -> str:
         return " ".join((*self.worker[:-1], self.phase, self.measure, f"batch {self.batch}"))
 

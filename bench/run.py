@@ -18,6 +18,16 @@ from bench.suite import Filters, Planned, Suite
 SHARED = ("layers", "placement", "workload", "program", "datasets", "feeds", "evidence", "probes", "worker")
 
 
+class Program(Struct, frozen=True):
+    """A file of the user's own, as it stood when the run was planned. `proves`: it offers the proof methods."""
+
+    path: str
+    digest: str
+    batch: int
+    phases: tuple[str, ...]
+    proves: bool
+
+
 class Run(Struct, frozen=True):
     """Everything that must be the same for two parts of a run to belong together, and when it began."""
 
@@ -31,16 +41,31 @@ class Run(Struct, frozen=True):
     deadline: float
     started: str
     better_data: str = ""
+    programs: tuple[Program, ...] = ()
     schema: int = records.SCHEMA
+
+    @property
+    def proved(self) -> set[str]:
+        """The paths of the programs that are proved against each other: two at least must offer the proof methods."""
+        offering = {program.path for program in self.programs if program.proves}
+        return offering if len(offering) > 1 else set()
 
 
 def create(
-    suite: Suite, planned: list[Planned], machine: Machine, filters: Filters, deadline: float, better: str
+    suite: Suite,
+    planned: list[Planned],
+    machine: Machine,
+    filters: Filters,
+    deadline: float,
+    better: str,
+    programs: tuple[Program, ...] = (),
 ) -> Run:
     versions = {"stepwatch": __version__, "numpy": metadata.version("numpy")}
     for name in sorted({p.case.backend for p in planned}):
         versions |= backends.get(name).versions()
-    return Run(suite, tuple(planned), machine, filters, versions, commit(), harness(), deadline, now(), better)
+    return Run(
+        suite, tuple(planned), machine, filters, versions, commit(), harness(), deadline, now(), better, programs
+    )
 
 
 def now() -> str:
@@ -114,6 +139,9 @@ def check_same(old: Run, new: Run, folder: Path) -> None:
 
     if old.suite != new.suite:
         raise differs("suite", old.suite.name, f"{new.suite.name} (another content)")
+    for was, now in zip(old.programs, new.programs, strict=False):
+        if was != now:
+            raise differs(f"program {was.path}", was.digest, f"{now.digest} (the file changed)")
     if old.planned != new.planned:
         raise differs("cases", len(old.planned), f"{len(new.planned)} (other filters, data or installed backends)")
     if old.machine != new.machine:

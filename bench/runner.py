@@ -7,6 +7,7 @@ from time import monotonic
 from msgspec.structs import replace
 
 from bench import backends, measuring, proofs, schedule, workloads
+from bench.backends import is_own
 from bench.feeds import write as write_feed
 from bench.messages import Failed, Measure, Measured, Open, Opened
 from bench.patience import Patience
@@ -156,14 +157,14 @@ class Runner:
         pilot = number == PILOT_ROUND
         for case in cases:
             until = monotonic() + self.run.deadline
-            name = f"pilot-{_file(case)}" if pilot else f"round{number}-{'-'.join(case.worker)}"
+            name = f"pilot-{case.file}" if pilot else f"round{number}-{case.worker_file}"
             log = self.log / f"{name}.log"
             try:
                 start = 0.0
                 if self.process is None:
                     start = self._open(log, case, pilot, until)
                 feed, proof, origin = (
-                    self._feed(case.data, case.batch),
+                    "" if is_own(case.backend) else self._feed(case.data, case.batch),
                     self.prover.of(case),
                     self._origin(case, number),
                 )
@@ -190,12 +191,12 @@ class Runner:
         began = monotonic()
         self.process = Process(log)
         # A pilot's caches are its own, so that its first call is cold; a worker's rounds share theirs.
-        cache = (self.folder / "cache" / (f"pilot-{_file(case)}" if pilot else "-".join(case.worker))).absolute()
+        cache = (self.folder / "cache" / (f"pilot-{case.file}" if pilot else case.worker_file)).absolute()
         if pilot:
             shutil.rmtree(cache, ignore_errors=True)  # what an interrupted pilot has left is not cold
         cache.mkdir(parents=True, exist_ok=True)
         self.cold = not any(cache.iterdir())
-        self.process.expect(Open(case.backend, self._settings(case, str(cache))), Opened, until)
+        self.process.expect(measuring.opening(case, self._settings(case, str(cache))), Opened, until)
         return monotonic() - began
 
     def _settings(self, case: Case, cache: str) -> Settings:
@@ -222,13 +223,18 @@ class Runner:
 
     def _origin(self, case: Case, number: int) -> Origin:
         return Origin(
-            digest=workloads.get(case.workload).digest,
+            digest=self._digest(case),
             machine=self.run.machine.digest,
             versions=backends.get(case.backend).versions(),
             commit=self.run.commit,
             round=number,
             started=now(),
         )
+
+    def _digest(self, case: Case) -> str:
+        """The workload's; of a file of the user's own, what it was when the run was planned."""
+        own = {program.path: program.digest for program in self.run.programs}
+        return own[case.backend] if case.backend in own else workloads.get(case.workload).digest
 
     def _end(self) -> None:
         if self.process:
@@ -243,8 +249,3 @@ def _label(work: Work) -> str:
     name = " ".join((case.workload, case.backend, case.mode, *((case.layout,) if case.layout != "flat" else ())))
     pilot = f" {case.phase} {case.measure} {case.batch}" if work.kind == "pilot" else ""
     return name + (f" round {work.round + 1}" if work.kind == "round" else f" {work.kind}{pilot}")
-
-
-def _file(case: Case) -> str:
-    """A case's part of a file name."""
-    return "-".join((*case.worker, case.phase, case.measure, str(case.batch)))

@@ -31,9 +31,10 @@ class Work(Struct, frozen=True):
 def works(run: Run) -> list[Work]:
     """Every process of a run, in order."""
     cases = [p.case for p in run.planned if not p.status]
-    proofs_ = [Work("proof", tuple(g)) for g in groups(cases) if backends.get(g[0].backend).packages]
-    wanted = first_of_each_backend(cases) if run.suite.protocol.ceilings else []
-    ceilings = [Work("ceiling", (case,)) for case in wanted]
+    wanted = [g for g in groups(cases) if backends.get(g[0].backend).packages or g[0].backend in run.proved]
+    proofs_ = [Work("proof", tuple(group)) for group in wanted]
+    first = first_of_each_backend(cases) if run.suite.protocol.ceilings else []
+    ceilings = [Work("ceiling", (case,)) for case in first]
     pilots = [Work("pilot", (case,)) for case in cases]
     ordered = rounds(cases, count=run.suite.rounds, seed=run.suite.seed)
     return proofs_ + ceilings + pilots + [Work("round", tuple(group), n) for n, order in ordered for group in order]

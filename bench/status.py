@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from bench.backends import is_own
 from bench.records import PILOT_ROUND, Failure, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
 from bench.suite import Planned
@@ -35,6 +36,8 @@ def of(
     if len(samples) < run.suite.rounds:
         what = f"{len(samples)} of {run.suite.rounds} rounds are measured: the run was interrupted, --resume it"
         return "skipped", what
+    if is_own(planned.case.backend) and planned.case.backend not in run.proved:
+        return "ok", "unproved: nothing says that it does what another program does"
     if any(sample.compilations is None for sample in samples.values()):
         return "ok", "its framework cannot say how often it compiled: that the warm-up ended is taken on trust"
     return "ok", ""

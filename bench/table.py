@@ -92,7 +92,7 @@ def report(run: Run, records: dict[Key, Record], price: Price | None) -> Report:
     found = ceilings(run, records)
     rows = [_row(run, planned, records, samples.get(planned.case, {}), found) for planned in run.planned]
     rows = [_priced(row, price) for row in _repaid(rows, records, samples)]
-    compared = _relative(rows, samples)
+    compared = _relative(run, rows, samples)
     age = staleness(price, date.fromisoformat(run.started[:10])) if price else ""
     return Report(run, tuple(compared), price, age, tuple(c for c in found.values() if c))
 
@@ -229,7 +229,7 @@ def _break_even(row: Row, base: Case, records: dict[Key, Record], samples: dict[
 
 
 def _priced(row: Row, price: Price | None) -> Row:
-    if price is None or row.step_ms is None or not backends.get(row.case.backend).packages:
+    if price is None or row.step_ms is None or not backends.get(row.case.backend).computes:
         return row
     seconds = row.step_ms / 1e3 / row.case.batch
     share = price.usd_per_hour_share
@@ -254,21 +254,29 @@ def rival(case: Case) -> tuple[object, ...]:
     return (case.workload, case.phase, case.measure, case.precision, case.batch, case.data, case.device)
 
 
-def _relative(rows: Iterable[Row], samples: dict[Case, dict[int, Sample]]) -> list[Row]:
+def _comparable(run: Run, case: Case) -> bool:
+    """Whether its time may stand beside another's: it computes something, and is proved to compute the same."""
+    own = backends.is_own(case.backend)
+    return backends.get(case.backend).computes and (not own or case.backend in run.proved)
+
+
+def _relative(run: Run, rows: Iterable[Row], samples: dict[Case, dict[int, Sample]]) -> list[Row]:
     """Each row's time over the fastest rival's, paired by round; the fastest itself is 1, without an interval."""
     listed = list(rows)
     fastest: dict[tuple[object, ...], Row] = {}
     for row in listed:
-        if row.step_ms is None or not backends.get(row.case.backend).packages:
+        if row.step_ms is None or not _comparable(run, row.case):
             continue
         best = fastest.get(rival(row.case))
         if best is None or best.step_ms is None or row.step_ms < best.step_ms:
             fastest[rival(row.case)] = row
-    return [_against(row, fastest.get(rival(row.case)), samples) for row in listed]
+    return [
+        _against(row, fastest.get(rival(row.case)), samples) if _comparable(run, row.case) else row for row in listed
+    ]
 
 
 def _against(row: Row, base: Row | None, samples: dict[Case, dict[int, Sample]]) -> Row:
-    if base is None or row.step_ms is None or not backends.get(row.case.backend).packages:
+    if base is None or row.step_ms is None:
         return row
     if row.case == base.case:
         return replace(row, relative=1.0)

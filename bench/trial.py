@@ -20,8 +20,17 @@ FENCES = 200  # a burst lasts as long as so many of them at least
 class Trial:
     """Built by `Warm`, and alive until the next one."""
 
-    def __init__(self, backend: BackendModule, workload: Workload, settings: Settings, phase: str, data: feeds.Data):
+    def __init__(
+        self,
+        backend: BackendModule,
+        workload: Workload | None,
+        settings: Settings,
+        phase: str,
+        data: feeds.Data,
+    ) -> None:
+        """`workload` is None for a user's own program: its tensors and the size of its batches are its own affair."""
         self.settings, self.phase, self.data = settings, phase, data
+        self.ours = workload is not None
         self.resident = memory.reset_peak()
         started = perf_counter()
         self.program = backend.build(workload, settings)
@@ -42,9 +51,11 @@ class Trial:
         program.fence()
         # In training no logits ever leave the step: asking for them would compile another program.
         self.kinds = program.kinds(None if self.phase == "train" else program.infer(next(feed)))
-        if reason := probes.misplaced(self.kinds, self.settings):
+        if self.ours and (reason := probes.misplaced(self.kinds, self.settings)):
             raise BenchError(reason)
-        losses = tuple(map(float, program.losses())) if self.phase == "train" else self._infer_losses()
+        losses = tuple(map(float, program.losses())) if self.phase == "train" else ()
+        if question.foretold and self.phase == "infer":
+            losses = self._infer_losses()
         # From here on, so that the bursts of a quick case are not too short for the kernel's counters.
         self.watch = Watcher(self.settings.device)
         started = perf_counter()
@@ -81,8 +92,6 @@ class Trial:
         )
 
     def _infer_losses(self) -> tuple[float, ...]:
-        if not self.program.weights():
-            return ()
         return tuple(map(float, evidence.first_losses(self.program, "infer", self.data[: evidence.FIRST_STEPS])))
 
     def burst(self, question: Burst) -> Bursts:
@@ -123,7 +132,7 @@ class Trial:
         dispatch = clock.dispatch_seconds(step, feed, program.fence, steps=DISPATCHED)
         whole = clock.burst(step, feed, program.fence, steps=DISPATCHED).wall_ns / 1e9 / DISPATCHED
         alone = None
-        if dispatch >= BLOCKING * whole and len(self.data[0][1]) > 1:
+        if self.ours and dispatch >= BLOCKING * whole and len(self.data[0][1]) > 1:
             (x, y), *_ = self.data
             image = repeat(program.put(x[:1], y[:1]))
             clock.burst(step, image, program.fence, steps=evidence.FIRST_STEPS)
@@ -136,10 +145,13 @@ class Trial:
         return quiet.after_fence(self.step, self.feed, self.program.fence, steps=steps)
 
     def _read(self) -> None:
-        """Brings to the host what the last step made: that has certainly happened then."""
+        """Brings to the host what the last step made: that has certainly happened then.
+
+        The losses, where there are any: all weights take as long as idle threads spin, which is to be seen afterwards.
+        """
         if self.phase == "train" or not self.kinds:
-            self.program.losses()
-            self.program.weights()
+            if not len(self.program.losses()):
+                self.program.weights()
         else:
             x, _ = self.data[0]
             self.program.logits(x)

@@ -25,6 +25,8 @@ from bench.messages import (
     Described,
     Failed,
     Inspect,
+    Look,
+    Looked,
     Measure,
     Open,
     Opened,
@@ -34,6 +36,7 @@ from bench.messages import (
     Warm,
     Warmed,
 )
+from bench.own import Own
 from bench.program import BackendModule, Settings
 from bench.trial import Trial
 from bench.workload import Workload
@@ -67,6 +70,9 @@ class Worker:
             case Describe(workload):
                 wanted = workloads.get(workload)
                 return Described(self.backend.build(wanted, self._settings(wanted)).describe())
+            case Look():
+                assert isinstance(self.backend, Own)
+                return Looked(self.backend.batch, self.backend.phases, self.backend.proves)
             case Close():
                 return Closed()
 
@@ -75,7 +81,7 @@ class Worker:
             return Failed("error", f"the parent speaks version {question.version}, this worker {messages.VERSION}")
         self.settings = question.settings
         row = backends.get(question.backend)
-        self.backend, self.modes = row.module(), row.modes
+        self.backend, self.modes = Own(question.file) if question.file else row.module(), row.modes
         started = perf_counter()
         show_one_gpu(self.settings)
         self.backend.before_import(self.settings)
@@ -90,10 +96,13 @@ class Worker:
         return Opened(facts, row.versions(), import_seconds)
 
     def warm(self, question: Warm) -> Warmed:
-        workload = workloads.get(question.workload)
-        data = feeds.read(Path(question.feed), workload)
         self.trial = None  # the last case's memory goes before this one's baseline is taken
-        self.trial = Trial(self.backend, workload, self._settings(workload), question.phase, data)
+        if isinstance(self.backend, Own):
+            self.trial = Trial(self.backend, None, self.settings, question.phase, self.backend.data())
+        else:
+            workload = workloads.get(question.workload)
+            data = feeds.read(Path(question.feed), workload)
+            self.trial = Trial(self.backend, workload, self._settings(workload), question.phase, data)
         return self.trial.warm(question)
 
     def _warmed(self) -> Trial:
@@ -102,6 +111,8 @@ class Worker:
         return self.trial
 
     def prove(self, question: Prove) -> Proved:
+        if isinstance(self.backend, Own):
+            return self.prove_own(self.backend, question)
         workload = workloads.get(question.workload)
         found: dict[str, np.ndarray] = {}
         for name, settings in (("fp64", self._golden(workload)), ("measured", self._settings(workload))):
@@ -124,6 +135,13 @@ class Worker:
             # Dropout left on at inference would be seen by none of the rungs above.
             x, _ = evidence.proof_batches(workload)[0]
             found["dropout/inference"] = self.backend.build(workload, self._settings(workload)).logits(x)
+        np.savez(question.file, **found)  # type: ignore[arg-type]
+        return Proved(question.file)
+
+    def prove_own(self, backend: Own, question: Prove) -> Proved:
+        """The same ladder on the file's own batches, as it is: there is no golden evidence of it, and no other mode."""
+        program = backend.build(None, self.settings)
+        found = {f"measured/{key}": array for key, array in evidence.climb_on(program, backend.data()).items()}
         np.savez(question.file, **found)  # type: ignore[arg-type]
         return Proved(question.file)
 

@@ -67,7 +67,7 @@ def test_names_are_the_keys_and_the_folders() -> None:
 
 
 def test_an_unknown_backend_is_an_error_with_the_known_ones() -> None:
-    with pytest.raises(BenchError, match="no backend 'pytorch'; there are jax, null, tensorflow, torch"):
+    with pytest.raises(BenchError, match="no backend 'pytorch'; there are control, jax, null, tensorflow, torch"):
         backends.get("pytorch")
 
 

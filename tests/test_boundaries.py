@@ -109,6 +109,9 @@ RUNNING = {
     "bench.ceilings",
     "bench.clock",
     "bench.interpreters",
+    "bench.programs",
+    "bench.comparison",
+    "bench.revisions",
     "bench.docket",
     "bench.pairer",
     "bench.ping_pong",
@@ -118,7 +121,7 @@ RUNNING = {
 # What is imported in the worker's process alone: by the worker, and by each other.
 WORKERS_OWN = {
     *("bench.worker", "bench.trial", "bench.warm_up", "bench.quiet", "bench.memory", "bench.ceilings"),
-    *("bench.clock", "bench.probes"),
+    *("bench.clock", "bench.probes", "bench.own"),
 }
 
 

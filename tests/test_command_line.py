@@ -110,9 +110,9 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "resume of a folder": (["run", "--resume", "folder"], ["not a run folder", "run.json"]),
     "resume of a long name": (["run", "--resume", LONG], [LONG[:50], "too long"]),
     "resume and retry": (["run", "--resume", "begun", "--retry", "begun"], ["--resume and --retry exclude"]),
-    "resume and out": (["run", "--resume", "begun", "--out", "out"], ["--out and filters"]),
+    "resume and out": (["run", "--resume", "begun", "--out", "out"], ["--program and filters"]),
     **{
-        f"resume and {flag}": (["run", "--resume", "begun", f"--{flag}", value], ["--out and filters"])
+        f"resume and {flag}": (["run", "--resume", "begun", f"--{flag}", value], ["--program and filters"])
         for flag, value in (("workload", "mlp"), ("backend", "torch"), ("mode", "eager"), ("device", "cpu"))
     },
     "parity of nothing": (["parity", "gpt"], ["no workload 'gpt'"]),
@@ -146,7 +146,7 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
             ([], ["wants one base", "--base-env", "found 0"]),
             (["./suite.toml"], ["wants one base", "--base-flags", "found 0"]),
             (["./suite.toml", "--base-env", ".", "--base-flags", "mode=eager"], ["found 2"]),
-            (["--base-flags", "mode=eager"], ["wanted a SUITE"]),
+            (["--base-flags", "mode=eager"], ["a gate wants a SUITE", "found neither"]),
             (["./suite.toml", "--base-env", "nowhere"], ["--base-env nowhere", "virtual environment", "found none"]),
             (["./suite.toml", "--base-env", "folder"], ["--base-env folder", "no interpreter in it"]),
             (["./suite.toml", "--base-env", "file"], ["--base-env file", "found none"]),

@@ -17,10 +17,14 @@ PRECISIONS = ("fp32", "fp64")
 ITEM_BYTES = {"fp32": 4, "fp64": 8}
 LAYOUTS = ("nchw", "nhwc")
 DEVICES = ("cpu", "gpu")
+OWN = "own"  # the workload, mode, precision and layout of a file of the user's own: it alone knows them
 
 
 class Backend(Struct, frozen=True):
-    """One row of the registry. `modes` and `layouts` begin with the headline; `lacks` says why another is absent."""
+    """One row of the registry. `modes` and `layouts` begin with the headline; `lacks` says why another is absent.
+
+    `computes`: its steps do the workload's work, so that they have rivals and a price.
+    """
 
     name: str
     modes: tuple[str, ...]
@@ -30,6 +34,7 @@ class Backend(Struct, frozen=True):
     extra: str
     lacks: dict[str, str] = {}
     devices: tuple[str, ...] = DEVICES
+    computes: bool = True
 
     def missing(self) -> str:
         """Why the backend cannot run here and the command that installs it; empty if its packages are found."""
@@ -104,6 +109,7 @@ REGISTRY = {
                 "gpu": "the null backend computes nothing, on no device",
             },
             devices=("cpu",),
+            computes=False,
         ),
         Backend(
             "control",
@@ -119,6 +125,7 @@ REGISTRY = {
                 "gpu": "the control is plain NumPy, on a CPU",
             },
             devices=("cpu",),
+            computes=False,
         ),
     )
 }
@@ -131,10 +138,18 @@ def install(extra: str) -> str:
 
 
 def get(name: str) -> Backend:
-    """The registry's row; a `BenchError` with the list of known ones otherwise."""
+    """The registry's row, or that of a user's own file; a `BenchError` with the list of known ones otherwise."""
+    if is_own(name):
+        frameworks = tuple(name for row in REGISTRY.values() for name in row.distributions)
+        return Backend(name, modes=(OWN,), layouts=(OWN,), packages=(), distributions=frameworks, extra="")
     if name not in REGISTRY:
         raise BenchError(f"no backend '{name}'; there are {', '.join(sorted(REGISTRY))}")
     return REGISTRY[name]
+
+
+def is_own(name: str) -> bool:
+    """Whether a backend's name is that of a file of the user's own."""
+    return name.endswith(".py")
 
 
 def _version(distribution: str) -> str | None:

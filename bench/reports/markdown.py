@@ -7,6 +7,7 @@ from math import isfinite
 
 from tabulate import tabulate
 
+from bench.backends import OWN
 from bench.stats import samples_for
 from bench.table import Report, Row
 from bench.workloads import get
@@ -144,21 +145,28 @@ def count(steps: float) -> str:
 
 def caption(rows: list[Row]) -> str:
     """What the rows have in common, what differs, and whether one of them is proved to be the fastest."""
-    case, workload = rows[0].case, get(rows[0].case.workload)
+    case = rows[0].case
     same = []
     differs = []
     axes = {"batch": "batch {}", "precision": "{}", "data": "{} images", "device": "on the {}", "threads": "{} threads"}
     for axis, words in axes.items():
         found = sorted({getattr(row.case, axis) for row in rows})
+        if found == [OWN]:
+            continue
         same.append(words.format(" / ".join(map(str, found))))
     for axis in ("mode", "layout"):
         found = sorted({getattr(row.case, axis) for row in rows})
         if len(found) > 1:
             differs.append(f"{axis} ({', '.join(found)})")
-        elif found != ["flat"]:
+        elif found not in (["flat"], [OWN]):
             same.append(f"{axis} {found[0]}")
-    text = f"{workload.description}; {', '.join(same)}. {workload.parameter_count():,} parameters, "
-    text += f"{workload.flops_per_sample(case.phase) / 1e6:.3g} MFLOP a sample."
+    text = f"{', '.join(same)}."
+    if case.workload == OWN:
+        text = f"Programs of your own; {text} What they compute, they alone know."
+    else:
+        workload = get(case.workload)
+        text = f"{workload.description}; {text} {workload.parameter_count():,} parameters, "
+        text += f"{workload.flops_per_sample(case.phase) / 1e6:.3g} MFLOP a sample."
     if differs:
         text += f" Rows differ in {' and '.join(differs)}."
     return " ".join([text, *_winners(rows)])

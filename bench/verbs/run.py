@@ -8,9 +8,10 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import datasets, machine, records, runner, schedule, status
+from bench import datasets, machine, programs, records, runner, schedule, status
 from bench import folder as folders
 from bench import run as runs
+from bench.backends import OWN
 from bench.errors import CANNOT_WRITE, BenchError
 from bench.prices import asked, book
 from bench.progress import duration
@@ -39,6 +40,7 @@ class Request(Struct, frozen=True):
     deadline: float | None
     patience: float
     price: asked.Asked
+    programs: tuple[str, ...] = ()
 
 
 def check_patience(seconds: float) -> None:
@@ -137,6 +139,8 @@ def dry_run(request: Request) -> int:
 
 
 def _planned(request: Request) -> Run:
+    if request.programs:
+        return _of_programs(request)
     if request.suite is None:
         raise BenchError("wanted a SUITE (or --resume DIR); 'stepwatch list' names the shipped ones")
     here = machine.read()
@@ -144,6 +148,25 @@ def _planned(request: Request) -> Run:
     cases = plan(suite, here, request.filters)
     better = next((b for name in {p.case.data for p in cases} if (b := datasets.locate(name).better)), "")
     return runs.create(suite, cases, here, request.filters, check_deadline(request.deadline), better)
+
+
+def _of_programs(request: Request) -> Run:
+    """A run of files of the user's own, which say themselves what they offer."""
+    filters = request.filters
+    if request.suite or filters.workload or filters.backend or filters.mode or len(filters.device) > 1:
+        raise BenchError(
+            "--program takes the place of a suite: leave out the suite and filters other than one --device"
+        )
+    suite = _effective(request, programs.suite(request.programs))
+    return _with_programs(suite, filters, check_deadline(request.deadline))
+
+
+def _with_programs(suite: Suite, filters: Filters, deadline: float) -> Run:
+    here = machine.read()
+    device = filters.device[0] if filters.device else "gpu" if here.gpus else "cpu"
+    paths = suite.matrix[0].backend
+    looked = tuple(programs.look(path, device=device, threads=here.cores, deadline=deadline) for path in paths)
+    return runs.create(suite, programs.plan(looked, here, device), here, filters, deadline, "", looked)
 
 
 def _effective(request: Request, suite: Suite) -> Suite:
@@ -157,12 +180,17 @@ def _effective(request: Request, suite: Suite) -> Suite:
 def _continued(request: Request, folder: Path) -> Run:
     """The run of a folder, once it is certain that what is added to it now is the same run."""
     old = runs.read_folder(folder)
-    if request.out or request.filters != Filters():
-        raise BenchError("--out and filters belong to the run that was begun; leave them out when you resume it")
+    if request.out or request.programs or request.filters != Filters():
+        raise BenchError(
+            "--out, --program and filters belong to the run that was begun; leave them out when you resume it"
+        )
     suite = old.suite if request.suite is None else load(find(request.suite))
     suite = _effective(request, suite)
-    here = machine.read()
-    new = runs.create(suite, plan(suite, here, old.filters), here, old.filters, old.deadline, old.better_data)
+    if old.programs:
+        new = _with_programs(suite, old.filters, old.deadline)
+    else:
+        here = machine.read()
+        new = runs.create(suite, plan(suite, here, old.filters), here, old.filters, old.deadline, old.better_data)
     runs.check_same(old, new, folder)
     verify({p.case.data for p in old.planned})
     return replace(old, deadline=request.deadline or old.deadline)
@@ -170,10 +198,12 @@ def _continued(request: Request, folder: Path) -> Run:
 
 def verify(names: Iterable[str]) -> None:
     """Checks the data's hashes once, in the parent, before anything is timed."""
-    for name in sorted(names):
+    for name in sorted(set(names) - {OWN}):
         datasets.verify(datasets.locate(name))
 
 
 def _data_line(run: Run) -> str:
+    if run.programs:
+        return "Data: the programs' own."
     names = sorted({p.case.data for p in run.planned})
     return f"Data: {', '.join(names)}" + (f". {run.better_data}" if run.better_data else ".")

@@ -4,6 +4,7 @@ from statistics import median
 
 from tabulate import tabulate
 
+from bench.backends import is_own
 from bench.gate import HARMLESS, Verdict
 from bench.pairs import Pair, Report
 from bench.patience import BUSY
@@ -58,6 +59,10 @@ def _notes(report: Report) -> list[str]:
         f"by exactly the margin, one of them would fail with a probability of {judgement.false_alarms:.1%}. `visible "
         "from`: the smallest slowdown that pairs as scattered as these would fail 8 times in 10."
     ]
+    if any(is_own(pairing.candidate.backend) for pairing in report.comparison.pairings):
+        notes.append(
+            "Unproved: programs of your own are compared as they are; nothing says that both arms do the same."
+        )
     if words := _neighbours(report):
         notes.append(words)
     return notes

@@ -1,0 +1,158 @@
+"""From what a person asked for to a `Comparison`: cells and arms, every name checked before anything runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bench import arms, datasets, gate, interpreters, machine, programs, revisions
+from bench import folder as folders
+from bench import run as runs
+from bench.arms import Arm
+from bench.errors import BenchError
+from bench.machine import Machine
+from bench.pairs import Comparison, Pairing
+from bench.records import Case
+from bench.run import Program
+from bench.suite import Filters, Planned, find, load, plan
+
+CONTROL = {"workload": "mlp", "phase": "infer", "measure": "throughput", "backend": "control", "mode": "eager"}
+WAYS = "--base-env PATH (another Python environment), --base-ref REV (another revision) or --base-flags NAME=VALUE"
+
+
+class Asked(Struct, frozen=True):
+    """The cells and the base, as a command line names them. One of the three bases has to be there."""
+
+    suite: str | None
+    programs: tuple[str, ...]
+    filters: Filters
+    base_env: Path | None
+    base_ref: str | None
+    base_flags: tuple[str, ...]
+    out: Path | None
+
+
+def make(asked: Asked, deadline: float) -> tuple[Comparison, Path, list[Planned]]:
+    """The comparison, the folder that it will be kept in, and the cases that cannot be measured here."""
+    found = sum(map(bool, (asked.base_env, asked.base_ref, asked.base_flags)))
+    if found != 1:
+        raise BenchError(f"a gate wants one base to compare with: {WAYS}; found {found}")
+    if bool(asked.suite) == bool(asked.programs):
+        what = "both" if asked.suite else "neither"
+        raise BenchError(
+            f"a gate wants a SUITE, whose cases are the cells ('stepwatch list' names them), or --program, found {what}"
+        )
+    if asked.base_ref and not asked.programs:
+        raise BenchError("--base-ref compares a --program of your own at two revisions; name it, or give --base-env")
+    here, started = machine.read(), runs.now()
+    looked = _looked(asked, here, deadline)
+    suite = programs.suite(asked.programs) if asked.programs else load(find(asked.suite or ""))
+    planned = programs.plan(looked, here, _device(asked, here)) if looked else plan(suite, here, asked.filters)
+    kept = [p for p in planned if not p.status]
+    if not kept:
+        raise BenchError(f"suite {suite.name}: none of its {len(planned)} cases can be measured here")
+    gate.second_stage(len(kept))
+    for data in {p.case.data for p in kept} if not looked else ():
+        datasets.verify(datasets.locate(data))
+    names = {p.case.backend for p in kept}
+    folder = asked.out or folders.default(started, f"gate-{suite.name}", runs.commit())
+    if folders.exists(folder):
+        raise folders.taken(folder)
+    base, candidate = _arms(asked, names, folder)
+    if looked:
+        try:
+            _same_offer(looked, base, here, _device(asked, here), deadline)
+        except BaseException:
+            if base.revision:
+                revisions.remove(worktree(folder))
+            raise
+    comparison = Comparison(
+        name=suite.name,
+        pairings=_pairings(kept, base),
+        control=_control(here.cores),
+        base=base,
+        candidate=candidate,
+        differences=tuple(arms.differences(base, candidate)),
+        protocol=suite.protocol,
+        machine=here,
+        commit=runs.commit(),
+        harness=runs.harness(),
+        seed=suite.seed,
+        deadline=deadline,
+        started=started,
+    )
+    return comparison, folder, [p for p in planned if p.status]
+
+
+def worktree(folder: Path) -> Path:
+    """Where the base's revision is checked out while the gate works: beside its folder."""
+    return folder.with_name(f"{folder.name}.base")
+
+
+def _device(asked: Asked, here: Machine) -> str:
+    return asked.filters.device[0] if asked.filters.device else "gpu" if here.gpus else "cpu"
+
+
+def _looked(asked: Asked, here: Machine, deadline: float) -> tuple[Program, ...]:
+    filters = asked.filters
+    if asked.programs and (filters.workload or filters.backend or filters.mode or len(filters.device) > 1):
+        raise BenchError("--program takes the place of a suite: leave out filters other than one --device")
+    device = _device(asked, here)
+    return tuple(programs.look(p, device=device, threads=here.cores, deadline=deadline) for p in asked.programs)
+
+
+def _arms(asked: Asked, names: set[str], folder: Path) -> tuple[Arm, Arm]:
+    """Base and candidate."""
+    candidate = interpreters.candidate(names)
+    if asked.base_env:
+        return interpreters.other_environment(asked.base_env, names, candidate), candidate
+    if asked.base_ref:
+        return _revisions(asked.base_ref, candidate, folder)
+    return interpreters.other_flags(asked.base_flags, names), candidate
+
+
+def _revisions(revision: str, candidate: Arm, folder: Path) -> tuple[Arm, Arm]:
+    """Both arms, each with the commit that it holds: the base's is checked out, the candidate's is what is here."""
+    commit, present = revisions.commit_of(revision), revisions.present()
+    if commit == present:
+        raise BenchError(
+            f"--base-ref {revision} is {commit}, which is checked out here: two identical arms compare nothing"
+        )
+    root = revisions.check_out(commit, worktree(folder))
+    return replace(candidate, name="base", root=str(root), revision=commit), replace(candidate, revision=present)
+
+
+def _same_offer(looked: Sequence[Program], base: Arm, here: Machine, device: str, deadline: float) -> None:
+    """`BenchError` where the base's files do not offer what the candidate's do: exit code 4, as for unequal work."""
+    for program in looked:
+        told = {"device": device, "threads": here.cores, "deadline": deadline, "launch": base.launch, "root": base.root}
+        other = programs.look(program.path, **told)  # type: ignore[arg-type]
+        if (other.batch, other.phases) != (program.batch, program.phases):
+            raise BenchError(
+                f"INVALID: {program.path} offers {_offer(other)} in the base and {_offer(program)} in the candidate: "
+                "not the same work",
+                exit_code=4,
+            )
+
+
+def _offer(program: Program) -> str:
+    return f"{' and '.join(program.phases)} on batches of {program.batch}"
+
+
+def _pairings(kept: list[Planned], base: Arm) -> tuple[Pairing, ...]:
+    made = tuple(Pairing(base.case(p.case), p.case, p.margin) for p in kept)
+    same = [p for p in made if p.base == p.candidate]
+    if base.flags and not base.launch.environment and same:
+        raise BenchError(
+            f"--base-flags change nothing of '{same[0].candidate}': two identical arms compare nothing; "
+            "leave it out with a filter"
+        )
+    return made
+
+
+def _control(cores: int) -> Pairing:
+    more = {"precision": "fp32", "layout": "flat", "batch": 64, "data": "synthetic", "input": "resident"}
+    rest = {"steps_per_call": 1, "recipe": "plain", "device": "cpu", "threads": cores}
+    case = Case(**CONTROL, **more, **rest)  # type: ignore[arg-type]
+    return Pairing(case, case, gate.MARGIN)

@@ -1,0 +1,250 @@
+"""A model of the user's own, from a file: in the worker alone, through the same trial as every backend's program.
+
+The file offers `make_step()`, which returns a function of no arguments that does one step and returns what to wait for;
+or `Program`, a class that offers `bench.program.Program` as far as it goes. See docs/programs.md.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.feeds import Data
+from bench.placement import Array
+from bench.program import Facts, Program, Settings, WithoutModel
+from bench.workload import Workload
+
+NEEDED = ("train", "fence", "weights")
+PROOF = ("put", "logits", "gradients", "weights", "losses")
+FEED = 32  # batches
+NOTED = 16  # calls whose results are looked at, before a step is timed as it is
+SMALL = 1 << 16  # values that a result may have to be looked at afterwards
+
+
+class Own:
+    """A `bench.program.BackendModule` made of the file at `path`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def before_import(self, settings: Settings) -> None:
+        """The file makes its own settings."""
+
+    def after_import(self, settings: Settings) -> Facts:
+        """Imports the file; `BenchError` where it does not import or offers nothing."""
+        self.module = loaded(Path(self.path))
+        self.stepping = callable(getattr(self.module, "make_step", None))
+        self.kind = getattr(self.module, "Program", None)
+        if self.stepping == callable(self.kind):
+            found = "both" if self.stepping else "neither"
+            raise BenchError(f"{self.path} wants to offer make_step() or Program, one of them, found {found}")
+        missing = [name for name in NEEDED if self.kind and not callable(getattr(self.kind, name, None))]
+        if missing:
+            raise BenchError(f"{self.path}: its Program lacks {' and '.join(missing)}")
+        if self.kind and not callable(getattr(self.kind, "batches", None)):
+            lacks = [name for name in ("put", "input", "classes") if not hasattr(self.kind, name)]
+            if lacks:
+                raise BenchError(
+                    f"{self.path}: its Program wants batches(), or put() with `input` (a sample's shape) and "
+                    f"`classes`; it lacks {' and '.join(lacks)}"
+                )
+        return Facts(threads=settings.threads, device_name=settings.device)
+
+    @property
+    def batch(self) -> int:
+        """Samples a step: the file's `BATCH` or its Program's `batch`, else 1."""
+        told = getattr(self.kind, "batch", getattr(self.module, "BATCH", 1))
+        if type(told) is not int or told < 1:
+            raise BenchError(f"{self.path}: its batch wants a whole number from 1, found {told!r}")
+        return told
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return ("train", "infer") if self.kind and callable(getattr(self.kind, "infer", None)) else ("train",)
+
+    @property
+    def proves(self) -> bool:
+        """Whether it offers the proof methods, on batches that are ours."""
+        return self.kind is not None and all(callable(getattr(self.kind, name, None)) for name in PROOF)
+
+    def data(self) -> Data:
+        """Seeded batches for `put`; as many empty ones where the file brings its own."""
+        if self.kind is None or callable(getattr(self.kind, "batches", None)):
+            return [(np.zeros(1, np.float32), np.zeros(1, np.int32))] * FEED
+        draw = np.random.Generator(np.random.PCG64(1))
+        shape, classes = (self.batch, *self.kind.input), self.kind.classes
+        return [(draw.random(shape, np.float32), draw.integers(0, classes, self.batch, np.int32)) for _ in range(FEED)]
+
+    def build(self, workload: Workload | None, settings: Settings) -> Program:
+        if self.kind is None:
+            return StepProgram(self.path, self.module.make_step())
+        return ClassProgram(self.path, self.kind(), proves=self.proves)
+
+
+class StepProgram(WithoutModel):
+    """A plain function: fenced by the type of what it returns."""
+
+    def __init__(self, path: str, step: Any) -> None:
+        if not callable(step):
+            raise BenchError(f"{path}: make_step() wants to return a function, found {type(step).__name__}")
+        self.path, self.step = path, step
+        self.last: Any = None
+        self.wait: Callable[[Any], None] | None = None
+        self.shapes: list[tuple[int, ...]] | None = None
+        self.calls = 0
+        self.train = self._noted  # type: ignore[method-assign]
+
+    def _noted(self, batch: Any) -> None:
+        """One of the first calls: finds out how to wait for its result, and that its shape stays."""
+        self.last = self.step()
+        self.wait = self.wait or waiting(self.path, self.last)
+        self._check_shapes()
+        self.calls += 1
+        if self.calls == NOTED:
+            self.train = self._plain  # type: ignore[method-assign]
+
+    def _plain(self, batch: Any) -> None:
+        self.last = self.step()
+
+    def fence(self) -> None:
+        if self.wait:
+            self.wait(self.last)
+
+    def compilations(self) -> int | None:
+        self._check_shapes()  # asked for before and after the bursts, never within
+        return None
+
+    def weights(self) -> dict[str, Array]:
+        """What the last step returned, for the check that it is finite."""
+        found: dict[str, Array] = {}
+        for number, leaf in enumerate(leaves(self.last)):
+            if int(np.prod(shape(leaf))) <= SMALL:
+                found[f"returned {number}"] = np.asarray(host(leaf), np.float64)
+        return found
+
+    def _check_shapes(self) -> None:
+        if self.last is None:
+            return
+        shapes = [shape(leaf) for leaf in leaves(self.last)]
+        self.shapes = self.shapes or shapes
+        if shapes != self.shapes:
+            raise BenchError(f"{self.path}: the shapes that a step returns change: {self.shapes}, then {shapes}")
+
+
+class ClassProgram(WithoutModel):
+    """The user's `Program`, with what it leaves out filled in; its own methods are called as they are."""
+
+    def __init__(self, path: str, program: Any, *, proves: bool) -> None:
+        self.program = program
+        self.resident: Iterator[Any] | None = None
+        for name in ("put", "train", "infer", "fence", "compilations", "kinds", "peak_bytes", "describe"):
+            if callable(getattr(program, name, None)):
+                setattr(self, name, getattr(program, name))
+        if not callable(getattr(program, "compilations", None)):
+            self.compilations = lambda: None  # type: ignore[method-assign]
+        for name in PROOF if proves else ("weights",):
+            setattr(self, name, getattr(program, name))
+        if callable(getattr(program, "batches", None)):
+            batches = list(program.batches())
+            if not batches:
+                raise BenchError(f"{path}: its Program's batches() wants at least one batch, found none")
+            given = (batches[number % len(batches)] for number in range(FEED))
+            self.put = lambda x, y: next(given)  # type: ignore[method-assign]
+
+
+def loaded(path: Path) -> ModuleType:
+    """The file as a module, its own folder first on the path as for a script; `BenchError` where it does not import."""
+    if not path.is_file():
+        raise BenchError(f"no program file {path}; wanted a Python file with make_step() or Program")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise BenchError(f"{path} is no Python file; wanted one with make_step() or Program")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise BenchError(f"{path} does not import: {type(error).__name__}: {error}") from error
+    return module
+
+
+def leaves(result: Any) -> list[Any]:
+    """The tensors, arrays and numbers in a result of nested tuples, lists and dicts."""
+    match result:
+        case dict():
+            return [leaf for value in result.values() for leaf in leaves(value)]
+        case tuple() | list():
+            return [leaf for value in result for leaf in leaves(value)]
+        case None:
+            return []
+        case _:
+            return [result]
+
+
+def waiting(path: str, result: Any) -> Callable[[Any], None]:
+    """How to wait for a result of this kind; `BenchError` where nothing says when the step is done."""
+    found = leaves(result)
+    if not found:
+        raise BenchError(
+            f"{path}: a step returned {result!r}: nothing says when it is done; return the loss or the new parameters"
+        )
+    families = sorted({family(path, leaf) for leaf in found})
+    fences = [FENCES[name] for name in families]
+
+    def wait(last: Any) -> None:
+        for fence in fences:
+            fence(last)
+
+    return wait
+
+
+def family(path: str, leaf: Any) -> str:
+    """Whose a value is, by its type, without importing anything; `BenchError` for one that cannot be waited for."""
+    if isinstance(leaf, (bool, int, float, np.generic, np.ndarray)):
+        return "host"
+    tensor: Any = leaf
+    for name, kinds in (("torch", ("Tensor",)), ("jax", ("Array",)), ("tensorflow", ("Tensor", "Variable"))):
+        module = sys.modules.get(name)
+        if module and isinstance(leaf, tuple(getattr(module, kind) for kind in kinds)):
+            return f"{name} {tensor.device.type}" if name == "torch" else name
+    raise BenchError(f"{path}: a step returned a {type(leaf).__name__}: return tensors, arrays or numbers")
+
+
+def _torch_cuda(last: Any) -> None:
+    sys.modules["torch"].cuda.synchronize()
+
+
+def _jax(last: Any) -> None:
+    sys.modules["jax"].block_until_ready(last)
+
+
+def _tensorflow(last: Any) -> None:
+    sys.modules["tensorflow"].test.experimental.sync_devices()
+
+
+def _nothing(last: Any) -> None:
+    """The call itself returned when it was done."""
+
+
+FENCES: dict[str, Callable[[Any], None]] = {
+    "host": _nothing,
+    "torch cpu": _nothing,
+    "torch cuda": _torch_cuda,
+    "jax": _jax,
+    "tensorflow": _tensorflow,
+}
+
+
+def shape(leaf: Any) -> tuple[int, ...]:
+    return tuple(getattr(leaf, "shape", ()))
+
+
+def host(leaf: Any) -> Any:
+    """A value as NumPy takes it: a torch tensor wants to be detached and brought to the host first."""
+    return leaf.detach().float().cpu() if hasattr(leaf, "detach") else leaf

@@ -1,0 +1,45 @@
+"""Another revision of the user's repository, checked out beside it for as long as a gate takes."""
+
+import subprocess
+from pathlib import Path
+
+from bench.errors import BenchError
+
+
+def commit_of(revision: str) -> str:
+    """The short name of a revision's commit; `BenchError` where there is no such revision, or no repository."""
+    named = _git("rev-parse", "--verify", "--quiet", "--short", f"{revision}^{{commit}}")
+    if named is None:
+        raise BenchError(
+            f"--base-ref {revision}: there is no such revision here; 'git log --oneline' names those there are"
+        )
+    return named
+
+
+def present() -> str:
+    """The commit that is checked out here, marked where files differ from it."""
+    return _git("describe", "--always", "--dirty", "--exclude=*") or "unknown"
+
+
+def check_out(revision: str, folder: Path) -> Path:
+    """A worktree of the revision at `folder`; the folder in it that corresponds to the present one."""
+    root = _git("rev-parse", "--show-toplevel")
+    if root is None:
+        raise BenchError("--base-ref wants a git repository around the present folder, found none")
+    if not folder.exists() and _git("worktree", "add", "--detach", "--force", str(folder.absolute()), revision) is None:
+        raise BenchError(f"--base-ref {revision} cannot be checked out into {folder}")
+    return folder.absolute() / Path.cwd().resolve().relative_to(Path(root).resolve())
+
+
+def remove(folder: Path) -> None:
+    """The worktree is gone, and git no longer knows of it."""
+    _git("worktree", "remove", "--force", str(folder.absolute()))
+
+
+def _git(*words: str) -> str | None:
+    """What git says; None where it fails or is not there."""
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True)
+    except FileNotFoundError:
+        raise BenchError("--base-ref wants git, found none; install it") from None
+    return done.stdout.strip() if done.returncode == 0 else None

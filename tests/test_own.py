@@ -1,0 +1,253 @@
+"""Files of the user's own, through the command line: good ones have rows, bad ones one clear line and never a time."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from seeding import Copy
+
+from bench.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = {"torch_step": "torch", "tensorflow_step": "tensorflow", "jax_program": "jax", "numpy_step": ""}
+STEP = """
+    import numpy as np
+    BATCH = 4
+    def make_step():
+        x = np.ones(1000)
+        def step():
+            {}
+        return step
+"""
+PROGRAM = """
+    import numpy as np
+    class Program:
+        batch, input, classes = 4, (3,), 10
+        def __init__(self):
+            self.w, self.taken = np.full((3, 10), 0.1), []
+        def put(self, x, y):
+            return x.astype(np.float64), y
+        def _back(self, x, y):
+            z = x @ self.w
+            p = np.exp(z - z.max(1, keepdims=True))
+            p /= p.sum(1, keepdims=True)
+            loss = -np.log(p[np.arange(len(y)), y]).mean()
+            p[np.arange(len(y)), y] -= 1
+            return loss, x.T @ p / len(y)
+        def train(self, batch):
+            loss, gradient = self._back(*batch)
+            self.w -= {rate} * gradient
+            self.taken = [*self.taken, loss][-32:]
+        def infer(self, batch):
+            return batch[0] @ self.w
+        def fence(self):
+            pass
+        def logits(self, x):
+            return x @ self.w
+        def gradients(self, x, y):
+            return {{"w": self._back(x, y)[1]}}
+        def weights(self):
+            return {{"w": self.w}}
+        def losses(self):
+            found, self.taken = np.array(self.taken), []
+            return found
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(name: str, text: str) -> str:
+    Path(name).write_text(dedent(text))
+    return name
+
+
+def rows(*arguments: str, code: int = 0) -> list[dict[str, str]]:
+    told = [word for path in arguments for word in ("--program", path)]
+    assert main(["run", *told, "--rounds", "1", "--patience", "0", "--device", "cpu", "--out", "out"]) == code
+    with open("out/table.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.needs(f)) if f else n for n, f in EXAMPLES.items()],
+)
+def test_an_example_is_short_and_has_a_row(name: str, here: Path) -> None:
+    path = ROOT / "examples" / f"{name}.py"
+    assert len(path.read_text().splitlines()) < 40
+    (row,) = rows(str(path))
+    assert row["status"] in ("ok", "unsteady") and float(row["step_ms"]) > 0
+    assert (row["batch"], row["relative"], row["workload"]) == ("64", "", "own")
+    assert row["status"] == "unsteady" or row["reason"].startswith("unproved")
+
+
+def test_two_programs_are_proved_against_each_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = write("one.py", PROGRAM.format(rate=0.1)), write("two.py", PROGRAM.format(rate=0.1))
+    found = rows(one, two)
+    assert [(row["backend"], row["phase"]) for row in found] == [
+        ("one.py", "train"), ("one.py", "infer"), ("two.py", "train"), ("two.py", "infer")
+    ]  # fmt: skip
+    assert all(row["relative"] and "unproved" not in row["reason"] for row in found)
+    assert found[2]["parity_error"] == "0"
+    assert "own, train" in capsys.readouterr().out
+
+
+def test_a_program_that_does_other_work_has_no_time(here: Path) -> None:
+    one, two = write("one.py", PROGRAM.format(rate=0.1)), write("two.py", PROGRAM.format(rate=0.2))
+    found = rows(one, two, code=1)
+    assert [row["status"] == "parity_failed" for row in found] == [False, False, True, True]
+    assert found[2]["step_ms"] == "" and "losses differs" in found[2]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def make_step(", "does not import: SyntaxError"),
+        ("import nowhere_to_be_found", "does not import: ModuleNotFoundError"),
+        ("raise SystemExit(3)", "does not import: SystemExit"),
+        ("x = 1", "found neither"),
+        ("def make_step(): pass\nclass Program: pass", "found both"),
+        ("class Program:\n    def train(self, batch): pass", "its Program lacks fence and weights"),
+        ("class Program:\n    train = fence = weights = print", "lacks put and input and classes"),
+        ("BATCH = 0\ndef make_step(): pass", "whole number from 1, found 0"),
+        ("BATCH = '64'\ndef make_step(): pass", "found '64'"),
+        ("import os; os._exit(7)", "exit code 7"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(
+    text: str, says: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--program", write("model.py", text), "--out", "out"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.strip().splitlines()) == 1
+    assert "model.py" in said.err and says in said.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--program", "nowhere.py"], "cannot read --program nowhere.py"),
+        (["--program", "."], "wants a Python file"),
+        (["--program", "model.txt"], "wants a Python file"),
+        (["quick", "--program", "model.py"], "takes the place of a suite"),
+        (["--program", "model.py", "--backend", "torch"], "takes the place of a suite"),
+        (["--program", "model.py", "--program", "model.py"], "named twice"),
+        (["--program", "model.py", "--device", "gpu"], "no NVIDIA"),
+    ],
+)
+def test_a_wrong_request(
+    arguments: list[str], says: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("model.py", STEP.format("return x.sum()"))
+    if "gpu" in arguments:
+        monkeypatch.setattr("bench.machine.gpus", tuple)
+    assert main(["run", *arguments, "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert says in said and len(said.strip().splitlines()) == 1
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("pass", "a step returned None: nothing says when it is done"),
+        ("return object()", "a step returned a object"),
+        ("return (x * float('nan')).sum()", "a weight is not finite"),
+        ("step.n = getattr(step, 'n', 0) + 1; return np.ones(step.n % 2 + 1)", "the shapes that a step returns change"),
+        ("raise ValueError('no')", "ValueError: no"),
+        ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
+    ],
+)
+def test_a_step_that_cannot_be_timed_has_no_time(body: str, says: str, here: Path) -> None:
+    (row,) = rows(write("model.py", STEP.format(body)), code=3)
+    assert row["step_ms"] == "" and says in row["reason"]
+
+
+def test_a_fence_that_does_not_wait_is_found(here: Path) -> None:
+    text = """
+        import threading
+        import numpy as np
+        class Program:
+            def batches(self):
+                return [0]
+            def __init__(self):
+                self.work = []
+            def train(self, batch):
+                def grind():
+                    x = np.ones(300_000)
+                    for _ in range(200):
+                        np.exp(x).sum()
+                self.work.append(threading.Thread(target=grind)); self.work[-1].start()
+                if len(self.work) > 2:
+                    self.work.pop(0).join()
+            def fence(self):
+                pass
+            def weights(self):
+                for thread in self.work:
+                    thread.join()
+                return {"done": np.zeros(1)}
+    """
+    (row,) = rows(write("model.py", text), code=3)
+    assert row["status"] == "error" and "not quiet after the fence" in row["reason"]
+
+
+def test_a_gate_of_two_revisions(tmp_path: Path) -> None:
+    copy = Copy(tmp_path / "copy")
+    for old, new in (("= 1.0", "= 0.02"), ("= 20", "= 9"), ("= 0.05", "= 0.002")):
+        field = {"= 1.0": "warm_up_seconds: Annotated[float, Meta(ge=0, le=600)] ", "= 20": "ge=3, le=10_000)] "}
+        before = field.get(old, "burst_seconds: Annotated[float, Meta(gt=0, le=60)] ")
+        copy.change("bench/suite.py", f"{before}{old}\n", f"{before}{new}\n")
+    user = tmp_path / "user"
+    (user / "inside").mkdir(parents=True)
+    model = user / "inside" / "model.py"
+
+    def git(*words: str) -> str:
+        told = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(told, check=True, capture_output=True, text=True, cwd=user).stdout
+
+    def gate(*words: str) -> "subprocess.CompletedProcess[str]":
+        told = ["gate", "--program", "inside/model.py", "--device", "cpu", "--patience", "0", "--out", "out", *words]
+        environment = os.environ | {"PYTHONPATH": str(copy.folder)}
+        command = [sys.executable, "-m", "bench", *told]
+        return subprocess.run(command, cwd=user, env=environment, capture_output=True, text=True, timeout=300)
+
+    spin = "import time; until = time.perf_counter_ns() + {}\n            while time.perf_counter_ns() < until: pass"
+    body = spin + "\n            return x.sum()"
+    git("init")
+    model.write_text(dedent(STEP.format(body.format(200_000))))
+    git("add", ".")
+    git("commit", "-m", "one")
+    git("tag", "fast")
+    for words, says in (
+        (("--base-ref", "fast"), "two identical arms"),
+        (("--base-ref", "never"), "no such revision"),
+        (("--base-ref", "fast", "--backend", "torch"), "leave out filters"),
+    ):
+        ended = gate(*words)
+        assert ended.returncode == 2 and says in ended.stderr and len(ended.stderr.splitlines()) == 1
+    # Another revision that does not work, and one that does other work.
+    for text, code, says in (
+        ("import nowhere_to_be_found", 2, "does not import: ModuleNotFoundError"),
+        (STEP.format(body.format(200_000)).replace("BATCH = 4", "BATCH = 8"), 4, "train on batches of 8 in the base"),
+    ):
+        model.write_text(dedent(text))
+        git("commit", "-am", "broken")
+        git("tag", "--force", "broken")
+        model.write_text(dedent(STEP.format(body.format(300_000))))
+        ended = gate("--base-ref", "broken")
+        assert ended.returncode == code and says in ended.stderr, ended.stderr
+    assert not (user / "out").exists() and not (user / "out.base").exists()
+    ended = gate("--base-ref", "fast")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert ended.stdout.startswith("# FAIL: 1 of 1 cases") and "Unproved" in ended.stdout
+    assert "-dirty" in ended.stdout
+    assert not (user / "out.base").exists() and len(git("worktree", "list").splitlines()) == 1
