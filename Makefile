@@ -12,7 +12,7 @@ CPU_INDEX   := https://download.pytorch.org/whl/cpu
 GPU    := $(shell test -e /dev/nvidiactl && echo yes)
 EXTRAS ?= $(if $(GPU),gpu,all)
 
-.PHONY: help setup bench test check parity selftest data clean
+.PHONY: help setup bench test check parity selftest gate data clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make setup   set up .venv only          make test    all tests"
 	@echo "make parity  print the proof            make check   ruff, mypy and the import rules"
 	@echo "make selftest [ARGS=--quick]            try the harness itself"
+	@echo "make gate    [BASE=main]                did a change of Stepwatch itself make a step slower?"
 	@echo "make data    fetch Fashion-MNIST        make clean   remove .venv"
 
 DONE := $(VENV)/.done-$(EXTRAS)
@@ -63,6 +64,14 @@ parity: setup
 
 selftest: setup
 	@$(BIN)/stepwatch selftest $(ARGS)
+
+# The workers of the base arm import Stepwatch from BASE's own checkout: everything else is the same in both.
+BASE ?= main
+gate: setup
+	@git worktree remove --force $(VENV)/base 2>/dev/null; git worktree prune
+	@git worktree add --quiet --detach --force $(VENV)/base $(BASE)
+	@$(BIN)/stepwatch gate self --base-flags PYTHONPATH=$(abspath $(VENV)/base) $(ARGS); code=$$?; \
+	git worktree remove --force $(VENV)/base; exit $$code
 
 # Debian's package where this user may install it, the official address elsewhere. Each says what it does.
 data: setup

@@ -13,7 +13,8 @@ from bench.comparison import Asked as Compared
 from bench.errors import CANNOT_WRITE, BenchError
 from bench.prices.asked import Asked
 from bench.suite import Filters
-from bench.verbs import doctor, selftest, show
+from bench.verbs import compare as comparing
+from bench.verbs import doctor, gate_rates, selftest, show
 from bench.verbs import gate as gating
 from bench.verbs import list as listing
 from bench.verbs import parity as proof
@@ -133,7 +134,9 @@ def parity(
 @app.command(epilog="Example: stepwatch report results/20261123T170000Z-quick-1a2b3c4 --format csv")
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    format: Annotated[str, typer.Option(help="markdown, csv or json.")] = "markdown",
+    format: Annotated[
+        str, typer.Option(help="markdown, csv, json or pytest-benchmark; of a gate markdown, github, junit or json.")
+    ] = "markdown",
     instance: Instance = None,
     region: Region = None,
     service: Service = None,
@@ -144,6 +147,27 @@ def report(
     """Print a run's table again, the same bytes every time, or at another price."""
     asked = Asked(instance, region, service, price_model, price_per_hour, prices)
     sys.stdout.write(reporting.text(folder, format, asked))
+
+
+@app.command(epilog="Example: stepwatch compare results/monday results/tuesday")
+def compare(
+    folder: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders, the first is the base.")],
+    format: Annotated[str, typer.Option(help="markdown or json.")] = "markdown",
+    anyway: Annotated[bool, typer.Option("--anyway", help="Print runs of different machines too, marked.")] = False,
+) -> None:
+    """Stored runs side by side: what vanished, what is new, what fails, how far times moved. Advisory."""
+    sys.stdout.write(comparing.text(folder, format, anyway=anyway))
+
+
+@app.command(epilog="Example: stepwatch history results --format csv")
+def history(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of run folders.")],
+    format: Annotated[str, typer.Option(help="markdown, csv or svg.")] = "markdown",
+) -> None:
+    """How the cases of many stored runs moved: a line a case, its drift, its change points. Advisory."""
+    from bench.verbs import history as trending  # charts and SciPy take a second that no other verb has to wait for
+
+    sys.stdout.write(trending.text(folder, format))
 
 
 @app.command(name="show", epilog="Example: stepwatch show cnn --backend torch")
@@ -173,8 +197,11 @@ def selftest_(
     minutes: Annotated[float, typer.Option(help="How long it may take in all; started again it goes on.")] = 45.0,
     out: Annotated[Path | None, typer.Option(help="Where findings and samples are kept.")] = None,
     part: Annotated[list[str], typer.Option(help="Only this part; may be repeated.")] = [],
+    gate: Annotated[bool, typer.Option("--gate", help="The gate's own error rates, in place of the parts.")] = False,
 ) -> None:
     """Try the harness itself: seeded faults, determinism, its own cost, hand-written loops, interval coverage."""
+    if gate:
+        raise typer.Exit(gate_rates.execute(minutes=minutes, out=out))
     raise typer.Exit(selftest.execute(quick=quick, minutes=minutes, out=out, parts=tuple(part)))
 
 

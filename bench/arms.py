@@ -27,7 +27,8 @@ HERE = Launch()
 class Arm(Struct, frozen=True):
     """One side. `flags` are a case's, `launch` how workers start, `versions` its interpreter's packages'.
 
-    `root`: where the paths of a user's own files begin, empty for here; `revision`: the commit that it holds.
+    `root`: where the paths of a user's own files begin, empty for here; `revision`: the commit that it holds;
+    `elsewhere`: the checkout of the other revision, from which nothing may be imported.
     """
 
     name: str
@@ -38,10 +39,11 @@ class Arm(Struct, frozen=True):
     versions: dict[str, str]
     root: str = ""
     revision: str = ""
+    elsewhere: str = ""
 
     def versions_of(self, backend: str) -> dict[str, str]:
         """Of those packages that the backend's results depend on."""
-        wanted = ("numpy", *backends.get(backend).distributions)
+        wanted = ("numpy", "stepwatch code", *backends.get(backend).distributions)
         return {name: self.versions[name] for name in wanted if name in self.versions}
 
     def case(self, case: Case) -> Case:

@@ -1,5 +1,6 @@
 """From what a person asked for to a `Comparison`: cells and arms, every name checked before anything runs."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,8 +34,8 @@ class Asked(Struct, frozen=True):
     out: Path | None
 
 
-def make(asked: Asked, deadline: float) -> tuple[Comparison, Path, list[Planned]]:
-    """The comparison, the folder that it will be kept in, and the cases that cannot be measured here."""
+def make(asked: Asked, deadline: float) -> tuple[Comparison, Path]:
+    """The comparison, and the folder that it will be kept in."""
     found = sum(map(bool, (asked.base_env, asked.base_ref, asked.base_flags)))
     if found != 1:
         raise BenchError(f"a gate wants one base to compare with: {WAYS}; found {found}")
@@ -45,11 +46,19 @@ def make(asked: Asked, deadline: float) -> tuple[Comparison, Path, list[Planned]
         )
     if asked.base_ref and not asked.programs:
         raise BenchError("--base-ref compares a --program of your own at two revisions; name it, or give --base-env")
+    if asked.base_flags and asked.programs and (told := _settings(asked.base_flags)):
+        raise BenchError(f"--base-flags {told} is nothing that a --program is told; name an environment variable")
     here, started = machine.read(), runs.now()
-    looked = _looked(asked, here, deadline)
-    suite = programs.suite(asked.programs) if asked.programs else load(find(asked.suite or ""))
+    paths = tuple(map(_here, asked.programs)) if asked.base_ref else asked.programs
+    looked = _looked(asked, paths, here, deadline)
+    suite = programs.suite(paths) if paths else load(find(asked.suite or ""))
     planned = programs.plan(looked, here, _device(asked, here)) if looked else plan(suite, here, asked.filters)
     kept = [p for p in planned if not p.status]
+    if skipped := [p for p in planned if p.status == "skipped"]:
+        raise BenchError(
+            f"suite {suite.name}: '{skipped[0].case}' cannot be measured here: {skipped[0].reason}; "
+            "a gate does not pass over a cell: install it, or leave it out with --backend"
+        )
     if not kept:
         raise BenchError(f"suite {suite.name}: none of its {len(planned)} cases can be measured here")
     gate.second_stage(len(kept))
@@ -70,7 +79,7 @@ def make(asked: Asked, deadline: float) -> tuple[Comparison, Path, list[Planned]
     comparison = Comparison(
         name=suite.name,
         pairings=_pairings(kept, base),
-        control=_control(here.cores),
+        control=control(here.cores),
         base=base,
         candidate=candidate,
         differences=tuple(arms.differences(base, candidate)),
@@ -81,8 +90,12 @@ def make(asked: Asked, deadline: float) -> tuple[Comparison, Path, list[Planned]
         seed=suite.seed,
         deadline=deadline,
         started=started,
+        left_out=tuple(f"{p.case}: {p.status}: {p.reason}" for p in planned if p.status),
+        digests={
+            str(Path(arm.root, p)): programs.digest(Path(arm.root, p)) for p in paths for arm in (base, candidate)
+        },
     )
-    return comparison, folder, [p for p in planned if p.status]
+    return comparison, folder
 
 
 def worktree(folder: Path) -> Path:
@@ -90,16 +103,29 @@ def worktree(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.base")
 
 
+def _settings(flags: Sequence[str]) -> str:
+    """Those of the flags that are a case's settings."""
+    return " ".join(flag for flag in flags if flag.partition("=")[0] in arms.SETTINGS)
+
+
+def _here(path: str) -> str:
+    """The path from the present folder, so that it names the same file in another revision; within the repository."""
+    file, top = Path(path).resolve(), revisions.top()
+    if not file.is_relative_to(top):
+        raise BenchError(f"--program {path} is outside the repository {top}: another revision does not hold it")
+    return os.path.relpath(file, Path.cwd().resolve())
+
+
 def _device(asked: Asked, here: Machine) -> str:
     return asked.filters.device[0] if asked.filters.device else "gpu" if here.gpus else "cpu"
 
 
-def _looked(asked: Asked, here: Machine, deadline: float) -> tuple[Program, ...]:
+def _looked(asked: Asked, paths: Sequence[str], here: Machine, deadline: float) -> tuple[Program, ...]:
     filters = asked.filters
     if asked.programs and (filters.workload or filters.backend or filters.mode or len(filters.device) > 1):
         raise BenchError("--program takes the place of a suite: leave out filters other than one --device")
     device = _device(asked, here)
-    return tuple(programs.look(p, device=device, threads=here.cores, deadline=deadline) for p in asked.programs)
+    return tuple(programs.look(p, device=device, threads=here.cores, deadline=deadline) for p in paths)
 
 
 def _arms(asked: Asked, names: set[str], folder: Path) -> tuple[Arm, Arm]:
@@ -119,14 +145,16 @@ def _revisions(revision: str, candidate: Arm, folder: Path) -> tuple[Arm, Arm]:
         raise BenchError(
             f"--base-ref {revision} is {commit}, which is checked out here: two identical arms compare nothing"
         )
-    root = revisions.check_out(commit, worktree(folder))
-    return replace(candidate, name="base", root=str(root), revision=commit), replace(candidate, revision=present)
+    root, top = revisions.check_out(commit, worktree(folder)), revisions.top()
+    base = replace(candidate, name="base", root=str(root), revision=commit, elsewhere=str(top))
+    return base, replace(candidate, revision=present, elsewhere=str(worktree(folder).absolute()))
 
 
 def _same_offer(looked: Sequence[Program], base: Arm, here: Machine, device: str, deadline: float) -> None:
     """`BenchError` where the base's files do not offer what the candidate's do: exit code 4, as for unequal work."""
     for program in looked:
-        told = {"device": device, "threads": here.cores, "deadline": deadline, "launch": base.launch, "root": base.root}
+        told = {"device": device, "threads": here.cores, "deadline": deadline, "launch": base.launch}
+        told |= {"root": base.root, "elsewhere": base.elsewhere}
         other = programs.look(program.path, **told)  # type: ignore[arg-type]
         if (other.batch, other.phases) != (program.batch, program.phases):
             raise BenchError(
@@ -151,7 +179,8 @@ def _pairings(kept: list[Planned], base: Arm) -> tuple[Pairing, ...]:
     return made
 
 
-def _control(cores: int) -> Pairing:
+def control(cores: int) -> Pairing:
+    """The framework-free cell that every gate has besides."""
     more = {"precision": "fp32", "layout": "flat", "batch": 64, "data": "synthetic", "input": "resident"}
     rest = {"steps_per_call": 1, "recipe": "plain", "device": "cpu", "threads": cores}
     case = Case(**CONTROL, **more, **rest)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from pathlib import Path
 from bench import measuring, programs, proofs, workloads
 from bench.arms import Arm
 from bench.backends import is_own
+from bench.errors import BenchError
 from bench.feeds import write as write_feed
 from bench.messages import Failed, Opened
 from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pair, Pairing, Record, read_lines
@@ -28,6 +29,14 @@ class Docket:
     @property
     def arms(self) -> tuple[Arm, Arm]:
         return self.comparison.base, self.comparison.candidate
+
+    def check_files(self) -> None:
+        """`BenchError`, exit code 4, where a file of the user's own is not what it was when the gate was begun."""
+        for path, digest in self.comparison.digests.items():
+            if programs.digest(Path(path)) != digest:
+                raise BenchError(
+                    f"INVALID: {path} was changed while the gate measured it; start a new gate", exit_code=4
+                )
 
     def append(self, record: Record) -> None:
         self.ledger.append(record)
@@ -89,7 +98,7 @@ class Docket:
         cache = (self.folder / "cache" / f"{arm.name}-{case.worker_file}").absolute()
         cache.mkdir(parents=True, exist_ok=True)
         settings = proofs.subject_of(case, (), self.comparison.seed).settings(str(cache))
-        worker.send(measuring.opening(case, settings, arm.root))
+        worker.send(measuring.opening(case.backend, settings, arm.root, arm.elsewhere))
         return worker
 
     def open(self, arm: Arm, case: Case, log: Path, until: float) -> Process:

@@ -32,8 +32,8 @@ class Gatekeeper:
 
     def execute(self) -> None:
         """Measures what is missing; whatever happens, no worker outlives this call."""
-        comparison, arms, groups = self.comparison, self.docket.arms, stages.groups(self.comparison.pairings)
-        proofs_ = [(arm, group) for group in groups if backends.get(group[0].base.backend).packages for arm in arms]
+        comparison, arms = self.comparison, self.docket.arms
+        proofs_ = [(arm, group) for arm in arms for group in self._proved_together(arm)]
         pilots = [(arm, pairing) for pairing in comparison.cells for arm in arms]
         first = stages.turns(comparison, comparison.cells, 1)
         expected = EXPECTED["proof"] * len(proofs_) + EXPECTED["pilot"] * len(pilots) + sum(t.expected for t in first)
@@ -44,7 +44,7 @@ class Gatekeeper:
             for arm, pairing in pilots:
                 case = pairing.candidate
                 name = f"{label(pairing)} {case.phase} {case.measure} {case.batch} {arm.name} pilot"
-                self._work(name, EXPECTED["pilot"], partial(self._pilot, arm, pairing))
+                self._work(name, EXPECTED["pilot"], partial(self.pilot, arm, pairing))
             self._stage(first)
             if suspects := self.suspects():
                 second = stages.turns(comparison, (*suspects, comparison.control), 2)
@@ -54,6 +54,14 @@ class Gatekeeper:
         finally:
             self.watch.close()
             self.docket.close()
+
+    def _proved_together(self, arm: Arm) -> list[Group]:
+        """The cells by the arm's own worker: two candidates may share a base."""
+        found: dict[tuple[str, ...], list[Pairing]] = {}
+        for pairing in self.comparison.pairings:
+            if backends.get(pairing.base.backend).packages:
+                found.setdefault(case_of(arm, pairing).worker, []).append(pairing)
+        return [tuple(group) for group in found.values()]
 
     def suspects(self) -> list[Pairing]:
         """The cells that the first stage asks to see again."""
@@ -102,7 +110,7 @@ class Gatekeeper:
         for pairing in group if verdict.broken else ():
             docket.lose(pairing, arm, Failed("parity_failed", verdict.broken), log)
 
-    def _pilot(self, arm: Arm, pairing: Pairing) -> None:
+    def pilot(self, arm: Arm, pairing: Pairing) -> None:
         """One case alone in a fresh process of one arm: what both arms will do, and how silent this one is."""
         docket = self.docket
         if docket.lost(pairing) or docket.pilot(arm, pairing):

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bench import backends
 from bench.arms import SETTINGS, Arm, Launch
 from bench.errors import BenchError
@@ -15,7 +17,7 @@ from bench.process import environment
 NEEDED = 60.0  # seconds for an interpreter to say what it has; frameworks are looked for, not imported
 # Run by the arm's own interpreter: its Python, and the distributions that it has of those that are asked for.
 ASK = """
-import json, sys
+import hashlib, json, pathlib, sys
 from importlib import metadata
 from importlib.util import find_spec
 said = {"python": sys.version.split()[0], "prefix": sys.prefix, "versions": {}}
@@ -26,6 +28,10 @@ for name in json.loads(sys.argv[1]):
         pass
 said["missing"] = [name for name in json.loads(sys.argv[2]) if find_spec(name) is None]
 import bench.worker
+code = hashlib.sha256()
+for path in sorted(pathlib.Path(bench.__file__).parent.rglob("*.py")):
+    code.update(path.name.encode() + path.read_bytes())
+said["versions"]["stepwatch code"] = code.hexdigest()[:12]
 print(json.dumps(said))
 """
 
@@ -75,7 +81,15 @@ def other_flags(words: Sequence[str], names: Iterable[str]) -> Arm:
             raise BenchError(f"no {name} '{value}'; there are {', '.join(known[name])}")
         if name == "threads" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 4096):
             raise BenchError(f"threads wants a whole number from 1, found '{value}'")
-    return _asked("base", Launch(environment=variables), flags, names)
+    changed = {name: value for name, value in variables.items() if os.environ.get(name) != value}
+    if not flags and not changed:
+        raise BenchError(f"--base-flags {' '.join(words)}: that is so already; two identical arms compare nothing")
+    return _asked("base", Launch(environment=changed), flags, names)
+
+
+def again(arm: Arm, names: Iterable[str]) -> Arm:
+    """The arm as its interpreter describes itself now."""
+    return replace(_asked(arm.name, arm.launch, arm.flags, names), root=arm.root, revision=arm.revision)
 
 
 def _asked(name: str, launch: Launch, flags: dict[str, str], names: Iterable[str]) -> Arm:
@@ -89,7 +103,7 @@ def _asked(name: str, launch: Launch, flags: dict[str, str], names: Iterable[str
         done = subprocess.run(command, capture_output=True, text=True, timeout=NEEDED, env=environment(launch))
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"the {name} arm's interpreter {launch.python} does not run: {error}") from None
-    if done.returncode:
+    if done.returncode or not done.stdout.strip():
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise BenchError(
             f"the {name} arm's interpreter {launch.python} cannot run a worker: {last}; it needs Python 3.11 or newer "

@@ -34,9 +34,12 @@ class Subject(Struct, frozen=True):
     cold: bool
 
 
-def opening(case: Case, settings: Settings, root: str = "") -> Open:
-    """The first message to the case's worker. `root`: where the path of a file of the user's own begins."""
-    return Open(case.backend, settings, str(Path(root, case.backend).absolute()) if is_own(case.backend) else "")
+def opening(backend: str, settings: Settings, root: str = "", elsewhere: str = "") -> Open:
+    """The first message to a worker. `root`: where the path of a file of the user's own begins, by default here."""
+    if not is_own(backend):
+        return Open(backend, settings)
+    folder = Path(root).absolute()
+    return Open(backend, settings, str(folder / backend), str(folder), elsewhere)
 
 
 def pilot(worker: Process, subject: Subject, until: float) -> Pilot:
@@ -62,6 +65,7 @@ def pilot(worker: Process, subject: Subject, until: float) -> Pilot:
         peak_bytes=bursts.peak_bytes,
         sensed=bursts.sensed,
         stages=_stages(subject, warmed, bursts),
+        first_others_cores=warmed.first_others_cores,
     )
 
 

@@ -6,16 +6,22 @@ from msgspec import Struct
 from bench.program import Facts, Settings
 from bench.sensors import Sensed
 
-VERSION = 2
+VERSION = 3
 DISK = "disk"  # the status of a worker that cannot write: no row's, for it ends the run
 
 
 class Open(Struct, frozen=True, tag=True):
-    """Import the backend's framework, set everything, run the canaries. A backend that is a file is at `file`."""
+    """Import the backend's framework, set everything, run the canaries.
+
+    A backend that is a file of the user's own is at `file`; modules may be imported from `root` too, and none of them
+    may come from `elsewhere`, the other arm's checkout.
+    """
 
     backend: str
     settings: Settings
     file: str = ""
+    root: str = ""
+    elsewhere: str = ""
     version: int = VERSION
 
 
@@ -42,7 +48,8 @@ class Burst(Struct, frozen=True, tag=True):
     """Time `count` bursts of `steps` steps of the case that was warmed last, then see whether it falls silent.
 
     That is seen after a burst of `quiet_steps`, which has a queue to leave behind also where one call is timed at a
-    time; it is looked at again where more than `quiet_seconds` of work go on, and not at all with `quiet_steps` 0.
+    time; it is looked at again where more than `quiet_seconds` of work go on. With `quiet_steps` 0 it is not looked at,
+    nor whether all weights are finite.
     """
 
     steps: int
@@ -92,6 +99,7 @@ class Warmed(Struct, frozen=True, tag=True):
 
     `steps`: of the warm-up after the first five calls; `settled`: it ended by itself, not by its cap. `compilations`:
     since the program was built, None where the framework cannot say. `kinds`: dtype and place of every tensor.
+    `first_others_cores`: what other processes used during the first calls.
     """
 
     first_calls: tuple[float, ...]
@@ -104,6 +112,7 @@ class Warmed(Struct, frozen=True, tag=True):
     losses: tuple[float, ...]
     build_seconds: float
     warm_seconds: float
+    first_others_cores: float | None = None
 
 
 class Bursts(Struct, frozen=True, tag=True):

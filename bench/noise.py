@@ -51,6 +51,8 @@ def of(samples: Sequence[Sample], cores: int, pilot: Pilot | None = None) -> Noi
         said.append(f"{drifting} of {len(samples)} processes grew faster or slower by over 3 % while they were timed")
     if pilot and (beside_pilot := _neighbour(pilot)) is not None:
         said.append(f"others used {beside_pilot:.1f} cores beside the pilot: doubt its cold first call and memory")
+    if pilot and (pilot.first_others_cores or 0.0) > BUSY:
+        said.append(f"others used {pilot.first_others_cores:.1f} cores beside the pilot's first calls: doubt them")
     if stalls := [words for sample in samples if (words := _stall(sample))]:
         said.append(stalls[0])
     return Noise(

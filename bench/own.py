@@ -23,21 +23,25 @@ NEEDED = ("train", "fence", "weights")
 PROOF = ("put", "logits", "gradients", "weights", "losses")
 FEED = 32  # batches
 NOTED = 16  # calls whose results are looked at, before a step is timed as it is
-SMALL = 1 << 16  # values that a result may have to be looked at afterwards
 
 
 class Own:
     """A `bench.program.BackendModule` made of the file at `path`."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, root: str = "", elsewhere: str = "") -> None:
+        self.path, self.root, self.elsewhere = path, root, elsewhere
 
     def before_import(self, settings: Settings) -> None:
         """The file makes its own settings."""
 
     def after_import(self, settings: Settings) -> Facts:
         """Imports the file; `BenchError` where it does not import or offers nothing."""
-        self.module = loaded(Path(self.path))
+        self.module = loaded(Path(self.path), self.root)
+        if strange := self._strangers():
+            raise BenchError(
+                f"{self.path} imports {strange[0]} from the other revision's checkout ({self.elsewhere}); keep what it "
+                "imports beside it or under the present folder, and do not install the checkout in editable form"
+            )
         self.stepping = callable(getattr(self.module, "make_step", None))
         self.kind = getattr(self.module, "Program", None)
         if self.stepping == callable(self.kind):
@@ -54,6 +58,23 @@ class Own:
                     f"`classes`; it lacks {' and '.join(lacks)}"
                 )
         return Facts(threads=settings.threads, device_name=settings.device)
+
+    def _strangers(self) -> list[str]:
+        """The modules that come from the other arm's checkout, but for what is installed in an environment in it."""
+        if not self.elsewhere:
+            return []
+        other, own = Path(self.elsewhere).resolve(), Path(self.root).resolve()
+        files = {
+            name: Path(file).resolve() for name, m in list(sys.modules.items()) if (file := getattr(m, "__file__", ""))
+        }
+        return sorted(
+            name
+            for name, file in files.items()
+            if file.is_relative_to(other)
+            and not file.is_relative_to(own)
+            and "site-packages" not in file.parts
+            and name.partition(".")[0] != "bench"
+        )
 
     @property
     def batch(self) -> int:
@@ -123,8 +144,7 @@ class StepProgram(WithoutModel):
         """What the last step returned, for the check that it is finite."""
         found: dict[str, Array] = {}
         for number, leaf in enumerate(leaves(self.last)):
-            if int(np.prod(shape(leaf))) <= SMALL:
-                found[f"returned {number}"] = np.asarray(host(leaf), np.float64)
+            found[f"returned {number}"] = np.asarray(host(leaf), np.float64)
         return found
 
     def _check_shapes(self) -> None:
@@ -157,15 +177,15 @@ class ClassProgram(WithoutModel):
             self.put = lambda x, y: next(given)  # type: ignore[method-assign]
 
 
-def loaded(path: Path) -> ModuleType:
-    """The file as a module, its own folder first on the path as for a script; `BenchError` where it does not import."""
+def loaded(path: Path, root: str = "") -> ModuleType:
+    """The file as a module, its own folder and then `root` first on the path; `BenchError` where it does not import."""
     if not path.is_file():
         raise BenchError(f"no program file {path}; wanted a Python file with make_step() or Program")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise BenchError(f"{path} is no Python file; wanted one with make_step() or Program")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))
+    sys.path[:0] = [str(path.parent), *([root] if root else [])]
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)

@@ -29,6 +29,7 @@ class Pairer:
         todo = [p for p in turn.group if not docket.paired(p, turn.stage, turn.number) and not docket.lost(p)]
         if not todo:
             return
+        docket.check_files()
         self.patience.wait()
         if todo[0].candidate.device == "gpu":
             self.whole(todo, turn)

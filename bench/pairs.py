@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from math import log, nan
+from math import isfinite, log, nan
 from pathlib import Path
 from statistics import median
 
 import msgspec
 from msgspec import Struct
 
-from bench import gate, stats
+from bench import backends, gate, stats
 from bench.arms import Arm
 from bench.errors import BenchError
 from bench.machine import Machine
@@ -29,7 +29,10 @@ class Pairing(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """Everything that was decided before the first pair."""
+    """Everything that was decided before the first pair.
+
+    `left_out`: cases of the suite that are no cells, with the reason. `digests`: of the user's own files, by path.
+    """
 
     name: str
     pairings: tuple[Pairing, ...]
@@ -44,6 +47,8 @@ class Comparison(Struct, frozen=True):
     seed: int
     deadline: float
     started: str
+    left_out: tuple[str, ...] = ()
+    digests: dict[str, str] = {}
     schema: int = SCHEMA
 
     @property
@@ -99,9 +104,10 @@ class Pair(Struct, frozen=True, tag=True):
     @property
     def log_ratio(self) -> float:
         """`ln(candidate / base)`: of bursts that took turns the median of each two, else of the medians."""
-        if not self.base.wall_ns or not self.candidate.wall_ns or min(self.base.wall_ns + self.candidate.wall_ns) <= 0:
+        both = self.base.wall_ns, self.candidate.wall_ns
+        if not all(both) or min(map(min, both)) <= 0 or (self.alternating and len(both[0]) != len(both[1])):
             return nan
-        if self.alternating and len(self.base.wall_ns) == len(self.candidate.wall_ns):
+        if self.alternating:
             return log(median(self.ratios))
         return log(median(self.candidate.wall_ns) / median(self.base.wall_ns))
 
@@ -138,15 +144,25 @@ def _cell(pairing: Pairing, found: list[Record]) -> gate.Cell:
     ours = [r for r in found if isinstance(r, Pair) and r.case == pairing.candidate]
     # Their order in the file says nothing: the same pairs give the same verdict.
     ours.sort(key=lambda pair: (pair.stage, pair.number))
-    drifting = sum(stats.drifting(pair.ratios) for pair in ours if pair.alternating)
+    unsteady = sum(map(drifting, ours))
     return gate.Cell(
         name=str(pairing.candidate),
         first=tuple(pair.log_ratio for pair in ours if pair.stage == 1),
         second=tuple(pair.log_ratio for pair in ours if pair.stage == 2),
         margin=pairing.margin,
         broken=_broken(pairing, ours, found),
-        drifting=drifting,
+        drifting=unsteady,
     )
+
+
+def drifting(pair: Pair) -> bool:
+    """Of bursts that took turns the ratio counts, of whole processes each of them."""
+    halves = pair.base.wall_ns, pair.candidate.wall_ns
+    if not isfinite(pair.log_ratio) or min(map(min, halves)) <= 0:
+        return False
+    if pair.alternating:
+        return stats.drifting(pair.ratios)
+    return any(map(stats.drifting, halves))
 
 
 def _broken(pairing: Pairing, ours: list[Pair], found: list[Record]) -> str:
@@ -159,12 +175,30 @@ def _broken(pairing: Pairing, ours: list[Pair], found: list[Record]) -> str:
                 return f"the {record.arm} arm is unsteady: {record.pilot.warm_up_steps} steps did not warm it up"
             case _:
                 pass
+    if ours and (missing := _unproved(pairing, found)):
+        return missing
     twice = [name for name, many in Counter((p.stage, p.number) for p in ours).items() if many > 1]
     if twice:
         stage, number = twice[0]
         return (
             f"pair {number + 1} of stage {stage} is there {Counter((p.stage, p.number) for p in ours)[twice[0]]} times"
         )
+    return ""
+
+
+def _unproved(pairing: Pairing, found: list[Record]) -> str:
+    """Which arm has no pilot on record, or no proof that held where its backend can be proved."""
+    for arm, case in (("base", pairing.base), ("candidate", pairing.candidate)):
+        if not any(isinstance(r, ArmPilot) and (r.arm, r.pilot.case) == (arm, case) for r in found):
+            return f"the {arm} arm has no pilot on record"
+        if not backends.get(case.backend).packages:
+            continue
+        proofs = [r.proof for r in found if isinstance(r, ArmProof) and (r.arm, r.proof.worker) == (arm, case.worker)]
+        if not proofs:
+            return f"the {arm} arm has no proof on record"
+        feed = f"{case.phase}/{case.data}/{case.batch}"
+        if broken := proofs[-1].broken or proofs[-1].broken_feeds.get(feed, ""):
+            return f"the {arm} arm: parity_failed: {broken}"
     return ""
 
 

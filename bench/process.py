@@ -1,14 +1,18 @@
 """One worker process as its parent sees it: a private pipe, a log, a deadline, and what its death means."""
 
+import hashlib
 import os
 import select
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-from bench import messages
+import msgspec
+
+from bench import datasets, messages
 from bench.arms import HERE, Launch
 from bench.errors import BenchError
 from bench.messages import DISK, Answer, Close, Failed, Question
@@ -77,7 +81,11 @@ class Process:
                 return self._dead()
             self.buffer += chunk
         line, self.buffer = self.buffer.split(b"\n", 1)
-        answer: Answer = messages.decode_answer(line)
+        try:
+            answer: Answer = messages.decode_answer(line)
+        except msgspec.DecodeError as error:
+            self.kill()
+            return Failed("error", f"the worker answered what this Stepwatch does not understand: {error}")
         return answer
 
     def expect(self, question: Question, wanted: type[T], until: float) -> T:
@@ -149,11 +157,27 @@ class Process:
 
 
 def environment(launch: Launch = HERE) -> dict[str, str]:
-    """The parent's, and so that the worker finds the same `bench` wherever it was started, in whatever interpreter."""
-    package = str(Path(__file__).parent.parent)
+    """The parent's, and so that the worker finds the same `bench` wherever it was started, in whatever interpreter.
+
+    Nothing is imported from the present folder (PYTHONSAFEPATH): a worker's modules are those of its own interpreter.
+    """
+    package = str(Path(__file__).parent.parent if launch.python == sys.executable else _alone())
     path = os.environ.get("PYTHONPATH")
     own = {"PYTHONPATH": f"{package}{os.pathsep}{path}" if path else package, "PYTHONUNBUFFERED": "1"}
+    own["PYTHONSAFEPATH"] = "1"
     return os.environ | own | launch.environment
+
+
+def _alone() -> Path:
+    """A folder with `bench` alone: that of an installed one holds this interpreter's packages too."""
+    package = Path(__file__).parent
+    folder = datasets.cache_folder() / "harness" / hashlib.sha256(os.fsencode(package)).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "bench").exists():
+        draft = folder / f".{os.getpid()}"
+        draft.symlink_to(package)
+        draft.replace(folder / "bench")
+    return folder
 
 
 def _kernel_kills() -> int:

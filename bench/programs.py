@@ -11,7 +11,8 @@ from bench.arms import HERE, Launch
 from bench.backends import OWN
 from bench.errors import BenchError
 from bench.machine import Machine, no_gpu
-from bench.messages import Look, Looked, Open, Opened
+from bench.measuring import opening
+from bench.messages import Look, Looked, Opened
 from bench.process import Process, WorkerFailed
 from bench.program import Settings
 from bench.records import Case
@@ -19,7 +20,16 @@ from bench.run import Program
 from bench.suite import Matrix, Planned, Suite
 
 
-def look(path: str, *, device: str, threads: int, deadline: float, launch: Launch = HERE, root: str = "") -> Program:
+def look(
+    path: str,
+    *,
+    device: str,
+    threads: int,
+    deadline: float,
+    launch: Launch = HERE,
+    root: str = "",
+    elsewhere: str = "",
+) -> Program:
     """What the file offers; `BenchError` where it is not there, does not import or lacks what it needs."""
     if not backends.is_own(path):
         raise BenchError(f"--program {path} wants a Python file, whose name ends with .py")
@@ -29,7 +39,7 @@ def look(path: str, *, device: str, threads: int, deadline: float, launch: Launc
         worker = Process(Path(folder) / "log", launch)
         until = monotonic() + deadline
         try:
-            worker.expect(Open(path, settings(device, threads), str(file.absolute())), Opened, until)
+            worker.expect(opening(path, settings(device, threads), root, elsewhere), Opened, until)
             found = worker.expect(Look(), Looked, until)
             worker.close()
         except WorkerFailed as error:

@@ -16,7 +16,8 @@ from bench.arms import HERE, Launch
 from bench.errors import BenchError
 from bench.evidence import Evidence
 from bench.machine import Machine
-from bench.messages import Open, Opened, Prove, Proved
+from bench.measuring import opening
+from bench.messages import Opened, Prove, Proved
 from bench.process import Process
 from bench.program import Settings
 from bench.records import Case
@@ -89,7 +90,7 @@ def path_of(subject: Subject, machine: Machine, versions: dict[str, str] | None 
 class Making:
     """A fresh process that climbs the ladder, begun at once, so that proofs may be made side by side: none is timed.
 
-    `files`: for each of the subject's feeds, "data/batch", the file of its batches. `file`: the user's own.
+    `files`: for each of the subject's feeds, "data/batch", the file of its batches.
     """
 
     def __init__(
@@ -101,13 +102,12 @@ class Making:
         log: Path,
         deadline: float,
         launch: Launch = HERE,
-        file: str = "",
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.draft = path, path.with_name(f".{os.getpid()}-{path.name}")
         self.until = monotonic() + deadline
         self.process = Process(log, launch)
-        self.process.send(Open(subject.backend, subject.settings(), file))
+        self.process.send(opening(subject.backend, subject.settings()))
         self.process.send(Prove(subject.workload, files, str(self.draft)))
 
     def finish(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from bench import proofs, schedule
 from bench.backends import is_own
 from bench.evidence import Evidence
+from bench.messages import Failed
 from bench.process import WorkerFailed
 from bench.records import Case, Key, Proof, Record
 from bench.run import Run
@@ -29,12 +30,10 @@ class Prover:
             if worker in self.begun or proofs.cached(path):
                 continue
             try:
-                log, deadline, file = self.log(cases[0]), self.run.deadline, ""
-                if is_own(subject.backend):
-                    files, file = {}, str(Path(subject.backend).absolute())
-                else:
-                    files = {f"{data}/{batch}": self.feed(data, batch) for data, batch in subject.feeds}
-                self.begun[worker] = proofs.Making(subject, path, files, log=log, deadline=deadline, file=file)
+                log, deadline = self.log(cases[0]), self.run.deadline
+                feeds = () if is_own(subject.backend) else subject.feeds
+                files = {f"{data}/{batch}": self.feed(data, batch) for data, batch in feeds}
+                self.begun[worker] = proofs.Making(subject, path, files, log=log, deadline=deadline)
             except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes
                 self.begun[worker] = error
 
@@ -50,6 +49,9 @@ class Prover:
         found = proofs.load(path)
         reference = self._reference(cases[0])
         own = is_own(subject.backend)
+        if own and reference is None and self._others_held(cases[0]):
+            gone = "the evidence that it is to be held against is gone from the run folder; start a new run"
+            raise WorkerFailed(Failed("error", gone))
         verdict = proofs.judge_own(found, reference) if own else proofs.judge(subject, found, reference)
         if verdict.broken or verdict.broken_feeds:
             path.unlink()  # only a proof that held is kept
@@ -83,11 +85,16 @@ class Prover:
                     self.evidence[case.workload] = proofs.load(path)
         return self.evidence.get(case.workload)
 
+    def _others_held(self, case: Case) -> bool:
+        """Whether another program's proof is on record, so that this one cannot be the first."""
+        others = (r for r in self.records.values() if isinstance(r, Proof) and r.worker != case.worker)
+        return any(proof.worker[0] == case.workload and not proof.broken for proof in others)
+
     def _path(self, subject: proofs.Subject) -> Path:
         """Where its evidence is: with the run where it is a user's own file, which may import others that change."""
         if is_own(subject.backend):
             name = subject.backend.replace("/", "_")
-            return self.logs.parent / "cache" / "proofs" / f"{name}.npz"
+            return self.logs.parent / "proofs" / f"{name}.npz"
         return proofs.path_of(subject, self.run.machine)
 
     def _subject(self, group: list[Case]) -> proofs.Subject:

@@ -83,7 +83,8 @@ class Pilot(Struct, frozen=True, tag=True):
     """One case alone in a fresh process, its compile cache empty: what the rounds will do, and the cold first call.
 
     `settled` is False where the warm-up's cap ended it; `one_image_seconds` see `bench.trial`, `left_over` and
-    `quiet_seconds` (the most of it that is allowed) see `bench.quiet`.
+    `quiet_seconds` (the most of it that is allowed) see `bench.quiet`. `first_others_cores`: what other processes used
+    during the first calls.
     """
 
     case: Case
@@ -101,6 +102,7 @@ class Pilot(Struct, frozen=True, tag=True):
     peak_bytes: int | None
     sensed: Sensed
     stages: dict[str, float]
+    first_others_cores: float | None = None
     schema: int = SCHEMA
 
 

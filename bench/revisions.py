@@ -21,14 +21,26 @@ def present() -> str:
     return _git("describe", "--always", "--dirty", "--exclude=*") or "unknown"
 
 
-def check_out(revision: str, folder: Path) -> Path:
-    """A worktree of the revision at `folder`; the folder in it that corresponds to the present one."""
-    root = _git("rev-parse", "--show-toplevel")
-    if root is None:
+def top() -> Path:
+    """The folder of the repository around the present one; `BenchError` where there is none."""
+    found = _git("rev-parse", "--show-toplevel")
+    if found is None:
         raise BenchError("--base-ref wants a git repository around the present folder, found none")
-    if not folder.exists() and _git("worktree", "add", "--detach", "--force", str(folder.absolute()), revision) is None:
-        raise BenchError(f"--base-ref {revision} cannot be checked out into {folder}")
-    return folder.absolute() / Path.cwd().resolve().relative_to(Path(root).resolve())
+    return Path(found).resolve()
+
+
+def check_out(commit: str, folder: Path) -> Path:
+    """A worktree of the commit at `folder`; the folder in it that corresponds to the present one."""
+    inside = Path.cwd().resolve().relative_to(top())
+    if folder.exists() and _git("-C", str(folder), "rev-parse", "--short", "HEAD") != commit:
+        remove(folder)  # what a gate that was killed has left, of another revision
+    if not folder.exists():
+        _git("worktree", "prune")
+        if _git("worktree", "add", "--detach", "--force", str(folder.absolute()), commit) is None:
+            raise BenchError(
+                f"--base-ref {commit} cannot be checked out into {folder}; remove that folder if it is there"
+            )
+    return folder.absolute() / inside
 
 
 def remove(folder: Path) -> None:

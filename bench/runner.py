@@ -195,8 +195,8 @@ class Runner:
         if pilot:
             shutil.rmtree(cache, ignore_errors=True)  # what an interrupted pilot has left is not cold
         cache.mkdir(parents=True, exist_ok=True)
-        self.cold = not any(cache.iterdir())
-        self.process.expect(measuring.opening(case, self._settings(case, str(cache))), Opened, until)
+        self.cold = not any(path.is_file() for path in cache.rglob("*"))
+        self.process.expect(measuring.opening(case.backend, self._settings(case, str(cache))), Opened, until)
         return monotonic() - began
 
     def _settings(self, case: Case, cache: str) -> Settings:

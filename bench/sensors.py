@@ -4,6 +4,7 @@ A reading that this system does not offer is None (no /proc, no NVIDIA driver): 
 """
 
 import os
+import resource
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -106,6 +107,19 @@ def read(ours: Iterable[int] = ()) -> Reading:
         times = psutil.Process(pid).cpu_times()
         spent += round((times.user + times.system) * 1e9)
     return Reading(time.perf_counter_ns(), spent, busy, steal)
+
+
+def read_family() -> Reading:
+    """`read` with this process's descendants counted as its own: those that compile, and those that have ended."""
+    reading = read()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = ended.ru_utime + ended.ru_stime
+    for child in psutil.Process().children(recursive=True):
+        try:
+            spent += sum(child.cpu_times()[:4])  # with the children's own that have ended
+        except psutil.Error:
+            continue  # it has just ended, and is counted next time
+    return Reading(reading.wall, reading.own + round(spent * 1e9), reading.busy, reading.steal)
 
 
 def others(readings: Sequence[Reading]) -> float | None:

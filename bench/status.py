@@ -8,7 +8,8 @@ from bench.run import Run
 from bench.suite import Planned
 
 # Worst first.
-STATUSES = ("parity_failed", "error", "crashed", "oom", "timeout", "unsteady", "unsupported", "skipped", "ok")
+FAILED = ("parity_failed", "error", "crashed", "oom", "timeout")
+STATUSES = (*FAILED, "unsteady", "unsupported", "skipped", "ok")
 
 
 def of(
@@ -27,20 +28,22 @@ def of(
         if worst.origin.round == PILOT_ROUND:
             return worst.status, worst.reason + where
         return worst.status, f"{len(failures)} of {run.suite.rounds} rounds failed: {worst.reason}{where}"
+    said: list[tuple[str, str]] = []
     pilot = records.get((planned.case, PILOT_ROUND))
     if isinstance(pilot, Pilot) and not pilot.settled:
         what = f"{pilot.warm_up_steps} steps in {run.suite.protocol.warm_up_cap_seconds:g} s did not warm it up"
-        return "unsteady", "; ".join(filter(None, (what, noise)))
+        said.append(("unsteady", what))
     if noise:
-        return "unsteady", noise
+        said.append(("unsteady", noise))
     if len(samples) < run.suite.rounds:
         what = f"{len(samples)} of {run.suite.rounds} rounds are measured: the run was interrupted, --resume it"
-        return "skipped", what
-    if is_own(planned.case.backend) and planned.case.backend not in run.proved:
-        return "ok", "unproved: nothing says that it does what another program does"
-    if any(sample.compilations is None for sample in samples.values()):
-        return "ok", "its framework cannot say how often it compiled: that the warm-up ended is taken on trust"
-    return "ok", ""
+        said.append(("skipped", what))
+    if samples and is_own(planned.case.backend) and planned.case.backend not in run.proved:
+        said.append(("ok", "unproved: nothing says that it does what another program does"))
+    elif any(sample.compilations is None for sample in samples.values()):
+        said.append(("ok", "its framework cannot say how often it compiled: that the warm-up ended is taken on trust"))
+    status = min((name for name, _ in said), key=STATUSES.index, default="ok")
+    return status, "; ".join(reason for _, reason in said)
 
 
 def exit_code(statuses: Iterable[str]) -> int:
@@ -48,4 +51,4 @@ def exit_code(statuses: Iterable[str]) -> int:
     found = set(statuses)
     if "parity_failed" in found:
         return 1
-    return 3 if found & {"error", "crashed", "oom", "timeout"} else 0
+    return 3 if found & set(FAILED) else 0

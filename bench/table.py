@@ -25,7 +25,10 @@ LESS_COMPILED = {"compiled": ("eager", "graph"), "graph": ("eager",)}
 
 
 class Row(Struct, frozen=True):
-    """One case of the table. None is "not known": empty in CSV, a dash in Markdown."""
+    """One case of the table. None is "not known": empty in CSV, a dash in Markdown.
+
+    `process_ms`: a step in each process, the median of its bursts.
+    """
 
     case: Case
     status: str
@@ -33,6 +36,7 @@ class Row(Struct, frozen=True):
     rounds: int = 0
     samples: int = 0
     step_ms: float | None = None
+    process_ms: tuple[float, ...] | None = None
     step_ms_low: float | None = None
     step_ms_high: float | None = None
     samples_per_second: float | None = None
@@ -133,6 +137,7 @@ def _row(
     row = replace(
         row,
         step_ms=step,
+        process_ms=tuple(float(np.median(bursts)) for bursts in steps),
         step_ms_low=low,
         step_ms_high=high,
         samples_per_second=case.batch / step * 1e3,
@@ -192,7 +197,8 @@ def _bounded(row: Row, found: Bounds) -> Row:
 
 def _repaid(rows: list[Row], records: dict[Key, Record], samples: dict[Case, dict[int, Sample]]) -> list[Row]:
     """Each row that compiles, held against the same work in a mode of its backend that compiles less."""
-    measured = {row.case: row for row in rows if row.step_ms is not None}
+    # A neighbour slows one mode more than the other: no number of steps would be true.
+    measured = {row.case: row for row in rows if row.step_ms is not None and not row.disturbed}
     repaid = []
     for row in rows:
         bases = [replace(row.case, mode=mode) for mode in LESS_COMPILED.get(row.case.mode, ())]
@@ -250,7 +256,7 @@ def _usd(price: Price, seconds: float | None) -> Decimal | None:
 
 
 def rival(case: Case) -> tuple[object, ...]:
-    """What two rows have in common that are compared: everything but backend, mode and layout."""
+    """What two rows have in common that are compared: everything but backend, mode, layout and threads."""
     return (case.workload, case.phase, case.measure, case.precision, case.batch, case.data, case.device)
 
 

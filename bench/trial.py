@@ -5,7 +5,7 @@ from time import perf_counter
 
 import numpy as np
 
-from bench import clock, evidence, feeds, memory, probes, quiet, warm_up
+from bench import clock, evidence, feeds, memory, probes, quiet, sensors, warm_up
 from bench.errors import BenchError
 from bench.messages import Burst, Bursts, Inspected, Warm, Warmed
 from bench.program import BLOCKING, BackendModule, Settings
@@ -45,7 +45,9 @@ class Trial:
     def warm(self, question: Warm) -> Warmed:
         """The first calls, timed apart; then the pilot's warm-up again, or one that is detected."""
         program, step, feed = self.program, self.step, self.feed
+        before = sensors.read_family()
         calls = [clock.seconds(step, feed, program.fence) for _ in range(FIRST_CALLS)]
+        beside = sensors.others((before, sensors.read_family()))
         for _ in range(evidence.FIRST_STEPS - FIRST_CALLS):
             step(next(feed))
         program.fence()
@@ -89,6 +91,7 @@ class Trial:
             losses=losses,
             build_seconds=self.build_seconds,
             warm_seconds=sum(calls) + warmed,
+            first_others_cores=beside,
         )
 
     def _infer_losses(self) -> tuple[float, ...]:
@@ -116,7 +119,7 @@ class Trial:
             cpu_ns=tuple(t.cpu_ns for t in timings),
             switches=tuple(t.switches for t in timings),
             compilations=grown,
-            finite=all(bool(np.isfinite(array).all()) for array in program.weights().values()),
+            finite=not question.quiet_steps or all(bool(np.isfinite(a).all()) for a in program.weights().values()),
             peak_bytes=peak,
             left_over=left_over,
             sensed=sensed,
@@ -141,8 +144,14 @@ class Trial:
 
     def _left_over(self, steps: int) -> float:
         if self.settings.device == "gpu":
-            return quiet.backlog(self.step, self.feed, self.program.fence, self._read, steps=steps)
+            return quiet.backlog(self.step, self.feed, self.program.fence, self._read_all, steps=steps)
         return quiet.after_fence(self.step, self.feed, self.program.fence, steps=steps)
+
+    def _read_all(self) -> None:
+        """The same at every call: losses, which are read once, would make the first read dearer than the next."""
+        self._read()
+        if self.phase == "train":
+            self.program.weights()
 
     def _read(self) -> None:
         """Brings to the host what the last step made: that has certainly happened then.

@@ -81,7 +81,10 @@ class Worker:
             return Failed("error", f"the parent speaks version {question.version}, this worker {messages.VERSION}")
         self.settings = question.settings
         row = backends.get(question.backend)
-        self.backend, self.modes = Own(question.file) if question.file else row.module(), row.modes
+        self.backend, self.modes = (
+            Own(question.file, question.root, question.elsewhere) if question.file else row.module(),
+            row.modes,
+        )
         started = perf_counter()
         show_one_gpu(self.settings)
         self.backend.before_import(self.settings)

@@ -1,4 +1,4 @@
-"""A JAX model as a `Program`: Stepwatch hands it seeded batches of `input` and `classes`, and asks it to wait itself."""
+"""A JAX model as a `Program`: Stepwatch hands it seeded batches of `input` and `classes`; it waits by itself."""
 
 import jax
 import jax.numpy as jnp

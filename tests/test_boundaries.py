@@ -93,7 +93,17 @@ ADAPTER = {"bench.placement", "bench.errors", "bench.layers", "bench.program", "
 # They read what was recorded; nothing that they import may start a process or measure.
 PURE = (
     *("bench.stats", "bench.noise", "bench.bounds", "bench.break_even", "bench.status"),
-    *("bench.parity", "bench.prices", "bench.table", "bench.reports", "bench.gate", "bench.pairs", "bench.arms"),
+    *(
+        "bench.parity",
+        "bench.prices",
+        "bench.table",
+        "bench.reports",
+        "bench.gate",
+        "bench.pairs",
+        "bench.arms",
+        "bench.compare",
+        "bench.history",
+    ),
 )
 RUNNING = {
     "bench.runner",
@@ -150,11 +160,11 @@ def adapters(sources: Sources) -> list[str]:
 
 
 def frameworks(sources: Sources) -> list[str]:
-    """Only a backend's own folder names a framework at all."""
+    """Only a backend's own folder names a framework at all, and the selftest's steps, which are a user's own files."""
     return [
         f"{name}: {what}"
         for name in sources
-        if not name.startswith("bench.backends.")
+        if not name.startswith(("bench.backends.", "bench.selftest.work."))
         for what in sorted(imports(name, sources))
         if top(what) in FRAMEWORKS
     ]
@@ -326,7 +336,8 @@ if sys.argv[1:]:
     names = [module.name for module in pkgutil.walk_packages(bench.__path__, "bench.")]
     rooms = ("layers", "optimiser", "program")
     for name in names:
-        if not (name.count(".") == 3 and ".backends." in name and name.rsplit(".")[-1] in rooms):
+        room = name.count(".") == 3 and ".backends." in name and name.rsplit(".")[-1] in rooms
+        if not room and not name.endswith("_work"):
             importlib.import_module(name)
 print(*(name for name in sys.modules if "." not in name))
 """

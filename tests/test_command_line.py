@@ -16,7 +16,7 @@ from bench import backends, folder, workloads
 from bench.__main__ import main
 from bench.records import SCHEMA
 
-VERBS = ["run", "gate", "parity", "report", "show", "list", "doctor", "data fetch", "data here"]
+VERBS = ["run", "gate", "compare", "history", "parity", "report", "show", "list", "doctor", "data fetch", "data here"]
 LONG = "x" * 300  # longer than a file name may be
 
 

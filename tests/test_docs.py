@@ -312,7 +312,7 @@ def test_the_example_of_a_price_is_read(tmp_path: Path) -> None:
 def test_the_list_of_formats_is_where_the_page_says() -> None:
     assert "`FORMATS` in `bench/verbs/report.py`" in PAGES["docs/adding.md"]
     assert all(callable(render) for render in reporting.FORMATS.values())
-    (said,) = set(re.findall(r"--format csv\s+# or (\w+, \w+)", PAGES["README.md"]))
+    (said,) = set(re.findall(r"--format csv\s+# or ([\w, -]+);", PAGES["README.md"]))
     assert {"csv", *said.split(", ")} == set(reporting.FORMATS)
 
 

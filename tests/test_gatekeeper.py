@@ -67,6 +67,7 @@ def test_a_slower_candidate_fails(tmp_path: Path) -> None:
         ([line for line in lines if line not in mine], "0 pairs are there"),
         ([], "0 pairs are there"),
         ([line for line in lines if '"backend":"null"' in line], "the control"),
+        ([line for line in lines if '"ArmPilot"' not in line or '"arm":"base"' not in line], "no pilot on record"),
         ([line.replace('"wall_ns":[', '"wall_ns":[-1,') for line in lines], "no finite ratio"),
     ):
         path.write_text("".join(kept))
@@ -129,6 +130,18 @@ def test_an_interrupted_gate_goes_on(tmp_path: Path) -> None:
     copy.change(PROGRAM, "# A call that", "# Any call that")
     changed = copy.stepwatch("gate", "--resume", str(copy.out))
     assert changed.returncode == 2 and "its code was" in changed.stderr
+
+
+def test_a_base_of_stepwatch_s_own_is_the_one_that_is_measured(tmp_path: Path) -> None:
+    """As `make gate` does it: the base's workers import another checkout, from wherever the command is given."""
+    old, new = copied(tmp_path / "old"), copied(tmp_path / "new", slower(0.5))
+    old.change(PROGRAM, TRAIN, TRAIN.replace("return None", slower(0.0)))
+    told = ("--base-flags", f"PYTHONPATH={old.folder}", "--out", str(new.out), "--patience", "0")
+    ended = new.stepwatch("gate", new.suite(NULL), *told)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "stepwatch code" in ended.stdout
+    ended = new.stepwatch("gate", new.suite(NULL), "--base-flags", f"PYTHONPATH={new.folder}")
+    assert ended.returncode == 2 and "two identical arms" in ended.stderr
 
 
 def test_whole_processes_in_turn_as_on_a_gpu(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_a_bad_suite_is_one_line_and_leaves_nothing(name: str, here: Path, capsy
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("quik", ["no suite 'quik'", "cpu, gate, gpu, null, quick, smoke", "did you mean 'quick'?", ".toml"]),
+        ("quik", ["no suite 'quik'", "cpu, gate, gpu, null, quick, self, smoke", "did you mean 'quick'?", ".toml"]),
         ("nothing-like-it", ["no suite", "quick"]),
         ("a\nb", ["no suite 'a"]),
         ("./no.toml", ["no suite file no.toml", "quick"]),
@@ -212,7 +212,7 @@ def test_a_shipped_suite_loads_and_plans(name: str) -> None:
         case = one.case
         assert case.workload in workloads.names() and case.backend in backends.REGISTRY
         assert case.mode in backends.MODES and case.layout in (*backends.LAYOUTS, "flat")
-        assert case.device == ("cpu" if case.backend == "null" or name in ("cpu", "gate") else "gpu")
+        assert case.device == ("cpu" if case.backend == "null" or name in ("cpu", "gate", "self") else "gpu")
         assert case.threads == GPU_MACHINE.cores
         assert case.data not in ("auto", "")
 

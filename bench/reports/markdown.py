@@ -101,8 +101,14 @@ def section(report: Report, rows: list[Row]) -> list[str]:
     body = [[form(row) for _, form in columns] for row in (*measured, *rest)]
     align = ["left" if name in ("backend", "mode", "layout", "status") else "right" for name, _ in columns]
     table = tabulate(body, [name for name, _ in columns], tablefmt="pipe", colalign=align, disable_numparse=True)
+    # What a backend does not have at one batch size it has at none: said once for all of them.
+    reasons: dict[tuple[str, str, str], list[Row]] = {}
+    for row in (*measured, *rest):
+        if row.reason:
+            name = _name(row, [row]) if row.step_ms is None else _name(row, rows)
+            reasons.setdefault((name, row.status, row.reason), []).append(row)
     remarks = [
-        f"- {_name(row, rows)}: **{row.status}**, {plain(row.reason)}" for row in (*measured, *rest) if row.reason
+        f"- {_names(alike, rows)}: **{status}**, {plain(reason)}" for (_, status, reason), alike in reasons.items()
     ]
     remarks += [f"- {_name(row, rows)}: {too_few(row)}" for row in measured if too_few(row)]
     remarks += [f"- {_name(row, rows)}: {repaid(row)}" for row in measured if row.break_even_steps is not None]
@@ -210,7 +216,16 @@ def _name(row: Row, rows: list[Row]) -> str:
         words.append(row.case.layout)
     if len({r.case.batch for r in rows}) > 1:
         words.append(f"batch {row.case.batch}")
+    for axis in ("threads", "precision", "data", "device"):
+        if len({getattr(r.case, axis) for r in rows}) > 1:
+            words.append(f"{axis} {getattr(row.case, axis)}" if axis == "threads" else str(getattr(row.case, axis)))
     return " ".join(words)
+
+
+def _names(alike: list[Row], rows: list[Row]) -> str:
+    """Rows that differ in their batch size alone, as one."""
+    sizes = [str(row.case.batch) for row in alike]
+    return _name(alike[0], rows) + (f", {', '.join(sizes[1:])}" if len(sizes) > 1 else "")
 
 
 def _columns(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:

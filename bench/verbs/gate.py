@@ -15,9 +15,12 @@ from bench.errors import CANNOT_WRITE, BenchError
 from bench.gatekeeper import Gatekeeper
 from bench.pairs import Comparison
 from bench.records import cannot_write
-from bench.reports.gate import FORMATS
-from bench.verbs.report import say
+from bench.reports.gate import FORMATS, github
+from bench.suite import Filters
+from bench.verbs.report import judged, say
 from bench.verbs.run import check_deadline, check_patience
+
+NOTHING = Asked(None, (), Filters(), None, None, (), None)
 
 
 class Request(Struct, frozen=True):
@@ -33,6 +36,15 @@ class Request(Struct, frozen=True):
 
 def execute(request: Request) -> int:
     """Measures, prints the verdicts, and returns the design's exit code: 4 INVALID, else 1 FAIL, else 0."""
+    try:
+        return _execute(request)
+    except BenchError as error:
+        if request.format == "github":
+            print(github.command("error", "stepwatch gate", str(error)))  # where a person looks first
+        raise
+
+
+def _execute(request: Request) -> int:
     deadline = check_deadline(request.deadline)
     check_patience(request.patience)
     if request.format not in FORMATS:
@@ -40,13 +52,17 @@ def execute(request: Request) -> int:
     if request.resume:
         folder, comparison = request.resume, _continued(request, request.resume)
     else:
-        comparison, folder, left_out = comparisons.make(request.asked, deadline)
-        folders.make(folder, "gate.json", comparison)
-        for one in left_out:
-            say(f"left out: {one.case}: {one.status}: {one.reason}")
-    held = folders.lock(folder, "gate.json")
+        comparison, folder = comparisons.make(request.asked, deadline)
     try:
-        Gatekeeper(comparison, folder, patience=request.patience).execute()
+        if not request.resume:
+            folders.make(folder, "gate.json", comparison)
+        held = folders.lock(folder, "gate.json")
+        for line in comparison.left_out:
+            say(f"left out: {line}")
+        try:
+            Gatekeeper(comparison, folder, patience=request.patience).execute()
+        finally:
+            os.close(held)
     except KeyboardInterrupt:
         say(f"interrupted; what is finished is kept: stepwatch gate --resume {folder}")
         return 130
@@ -57,37 +73,33 @@ def execute(request: Request) -> int:
     finally:
         if comparison.base.revision:
             revisions.remove(comparisons.worktree(folder))
-        os.close(held)
-    report = rendered(folder)
+    report = judged(folder)
     folders.write(folder / "gate.md", FORMATS["markdown"](report), "pairs.jsonl is whole")
     sys.stdout.write(FORMATS[request.format](report))
     say(f"gate folder: {folder}")
     return gate.exit_code(report.judgement, strict=request.strict)
 
 
-def rendered(folder: Path) -> pairs.Report:
-    """What a gate's folder comes to."""
-    comparison, records = pairs.read(folder)
-    found, control = pairs.cells(comparison, records)
-    return pairs.Report(comparison, gate.judge(found, control), tuple(records))
-
-
 def _continued(request: Request, folder: Path) -> Comparison:
     """The comparison of a folder, once it is certain that what is added to it now is the same one."""
     asked = request.asked
-    if asked.suite or asked.programs or asked.base_env or asked.base_ref or asked.base_flags or asked.out:
-        raise BenchError("--resume goes on with what was begun: leave out the suite, --program, the base and --out")
+    if asked != NOTHING:
+        raise BenchError(
+            "--resume goes on with what was begun: leave out the suite, --program, the base, filters and --out"
+        )
     comparison, _ = pairs.read(folder)
     was = {"machine": comparison.machine.digest, "code": comparison.harness, "commit": comparison.commit}
     now = {"machine": machine.read().digest, "code": runs.harness(), "commit": runs.commit()}
     if comparison.base.revision:
         was["revision"], now["revision"] = comparison.candidate.revision, revisions.present()
+    if comparison.base.revision:
+        revisions.check_out(comparison.base.revision, comparisons.worktree(folder))
     names = {p.candidate.backend for p in comparison.pairings}
-    here, there = interpreters.candidate(names), comparison.candidate
-    was["environment"], now["environment"] = f"{there.prefix} {there.versions}", f"{here.prefix} {here.versions}"
+    for arm in (comparison.base, comparison.candidate):
+        now_ = interpreters.again(arm, names)
+        was[f"{arm.name} environment"] = f"{arm.prefix} {arm.versions}"
+        now[f"{arm.name} environment"] = f"{now_.prefix} {now_.versions}"
     for what, value in was.items():
         if value != now[what]:
             raise BenchError(f"cannot resume {folder}: its {what} was {value}, now it is {now[what]}; start a new gate")
-    if comparison.base.revision:
-        revisions.check_out(comparison.base.revision, comparisons.worktree(folder))
     return comparison

@@ -25,6 +25,7 @@ PATIENCE = 60.0  # seconds; a neighbour's compilation or download is over by the
 LONGEST_DEADLINE = 7 * 86_400.0
 
 
+FREE = asked.Asked()  # no price
 ONE_OF_THEM = "--resume and --retry exclude each other: --retry also goes on with what is not measured yet"
 
 
@@ -69,7 +70,7 @@ def execute(request: Request) -> int:
     if folder:
         run = _continued(request, folder)
     else:
-        run = _planned(request)
+        run = planned(request)
         verify({p.case.data for p in run.planned})
         folder = request.out or folders.default(run.started, run.suite.name, run.commit)
         folders.make(folder, "run.json", run)
@@ -113,10 +114,10 @@ def dry_run(request: Request) -> int:
     if request.resume and request.retry:
         raise BenchError(ONE_OF_THEM)
     folder = request.resume or request.retry
-    run = _continued(request, folder) if folder else _planned(request)
+    run = _continued(request, folder) if folder else planned(request)
     made = runner.recorded(folder / "results.jsonl", retry=request.retry is not None) if folder else {}
-    for planned in run.planned:
-        print(f"{planned.case}" + (f"  {planned.status}: {planned.reason}" if planned.status else ""))
+    for one in run.planned:
+        print(f"{one.case}" + (f"  {one.status}: {one.reason}" if one.status else ""))
     works = [work for work in schedule.works(run) if schedule.left(run, work, made)]
     counts = {kind: [w for w in works if w.kind == kind] for kind in ("proof", "ceiling", "pilot", "round")}
     print(f"\n{len(run.planned)} cases, {sum(not p.status for p in run.planned)} to be measured. {_data_line(run)}")
@@ -138,7 +139,8 @@ def dry_run(request: Request) -> int:
     return 0
 
 
-def _planned(request: Request) -> Run:
+def planned(request: Request) -> Run:
+    """The run that is asked for, every name checked; nothing is measured and nothing written yet."""
     if request.programs:
         return _of_programs(request)
     if request.suite is None:

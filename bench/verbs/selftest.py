@@ -1,5 +1,6 @@
 """The verb `selftest`: the harness is tried as its users use it, and says what it found, for this machine."""
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,7 +9,7 @@ from time import monotonic
 from msgspec.structs import replace
 from tabulate import tabulate
 
-from bench import machine
+from bench import backends, machine
 from bench import run as runs
 from bench.errors import BenchError
 from bench.progress import duration
@@ -52,7 +53,7 @@ def execute(*, quick: bool, minutes: float, out: Path | None, parts: tuple[str, 
 
 def _deterministic(wanted: Iterable[str], folder: Path | None) -> list[Finding]:
     ledger = folder / "findings.jsonl" if folder else None
-    code = runs.harness()
+    code = origin()
     known = {(f.part, f.name): f for f in (finding.read(ledger) if ledger else []) if f.code == code}
     todo: list[tuple[str, str, Callable[[str], Finding]]] = []
     for part, module in (("faults", faults), ("determinism", determinism)):
@@ -71,6 +72,12 @@ def _deterministic(wanted: Iterable[str], folder: Path | None) -> list[Finding]:
             finding.append(ledger, new)
         made.append(new)
     return made
+
+
+def origin() -> str:
+    """The code, the machine and the versions that a finding holds for: elsewhere it is found anew."""
+    versions = {name: row.versions() for name, row in backends.REGISTRY.items()}
+    return f"{runs.harness()}-{machine.read().digest}-{hashlib.sha256(repr(versions).encode()).hexdigest()[:12]}"
 
 
 def _measured(parts: Iterable[str], folder: Path, until: float) -> list[Finding]:

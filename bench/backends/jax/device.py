@@ -35,6 +35,7 @@ def after_import(settings: Settings) -> Facts:
     import jax
 
     jax.monitoring.register_event_duration_secs_listener(_count)
+    jax.config.update("jax_disable_jit", False)  # JAX_DISABLE_JIT of somebody's shell would run it eagerly, unseen
     jax.config.update("jax_default_matmul_precision", "highest")  # no TF32 and no bf16 in fp32 products
     if settings.cache:
         jax.config.update("jax_compilation_cache_dir", os.path.join(settings.cache, "jax"))

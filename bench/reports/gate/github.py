@@ -13,10 +13,15 @@ def render(report: Report) -> str:
 
 
 def annotation(verdict: Verdict) -> str:
-    """A workflow command; docs.github.com/actions, "Workflow commands"."""
+    """The verdict as an annotation; docs.github.com/actions, "Workflow commands"."""
     ratio = "" if verdict.ratio is None else f"{verdict.ratio:.3f} times the base's time over {verdict.pairs} pairs; "
     title = f"{verdict.word}: {verdict.name}"
-    return f"::{LEVELS[verdict.word]} title={_property(title)}::{_data(ratio + verdict.reason)}"
+    return command(LEVELS[verdict.word], title, ratio + verdict.reason)
+
+
+def command(level: str, title: str, text: str) -> str:
+    """One line of a workflow command, escaped."""
+    return f"::{level} title={_property(title)}::{_data(text)}"
 
 
 def _data(text: str) -> str:

@@ -63,6 +63,8 @@ def _notes(report: Report) -> list[str]:
         notes.append(
             "Unproved: programs of your own are compared as they are; nothing says that both arms do the same."
         )
+    if report.comparison.left_out:
+        notes.append("Left out:\n" + "\n".join(f"- {line}" for line in report.comparison.left_out))
     if words := _neighbours(report):
         notes.append(words)
     return notes

@@ -1,0 +1,137 @@
+"""Pure: the tables of many runs -> a line a case with its drift and its change points. Advisory: no verdict.
+
+It reads `table.csv`, where every interval was computed once, and never the samples: thousands of runs take seconds.
+"""
+
+import csv
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import ruptures
+from msgspec import Struct
+
+from bench.errors import BenchError
+from bench.machine import Machine
+from bench.records import Case
+
+AXES = Case.__struct_fields__
+MOST = 400  # points that change points are looked for in; more runs are taken together, a median each
+SHORTEST = 3  # runs between two change points, at least
+PENALTY = 3.0  # times the noise's variance times ln(points), the BIC's order (Killick et al. 2012)
+
+
+class Point(Struct, frozen=True):
+    """One case in one run; times in ms."""
+
+    started: str
+    commit: str
+    step_ms: float
+    low: float | None
+    high: float | None
+    status: str
+
+
+class Series(Struct, frozen=True):
+    """One case on one machine, oldest run first. `case`: the axes' values, in their order."""
+
+    case: tuple[str, ...]
+    machine: str
+    cpu: str
+    points: tuple[Point, ...]
+
+
+class Trend(Struct, frozen=True):
+    """`drift`: last tenth over first tenth of the runs, less 1 (None under 10 runs). `changes`: where the level moved,
+    each with the run that it begins with and the levels around it."""
+
+    series: Series
+    drift: float | None
+    changes: tuple[tuple[str, float, float], ...]
+
+
+class _Run(Struct):
+    """What is wanted of a run.json."""
+
+    started: str
+    commit: str
+    machine: Machine
+
+
+def read(folder: Path) -> tuple[list[Series], list[str]]:
+    """The series of all runs right under a folder, and a line for each folder that holds none that can be read."""
+    if not folder.is_dir():
+        raise BenchError(f"no folder {folder}; wanted one that holds run folders, such as results/")
+    decoder = msgspec.json.Decoder(_Run)
+    found: dict[tuple[str, ...], list[Point]] = {}
+    machines: dict[str, str] = {}
+    skipped: list[str] = []
+    for path in sorted(p for p in folder.iterdir() if (p / "run.json").exists()):
+        try:
+            run = decoder.decode((path / "run.json").read_bytes())
+            rows = [row for row in _rows(path / "table.csv") if row["step_ms"]]
+            made = [(tuple(row[axis] for axis in AXES), _point(run, row)) for row in rows]
+        except (OSError, ValueError, LookupError, csv.Error, msgspec.DecodeError) as error:
+            skipped.append(f"{path.name}: {error}")
+            continue
+        digest = run.machine.digest
+        machines[digest] = run.machine.cpu
+        for case, point in made:
+            found.setdefault((digest, *case), []).append(point)
+    series = [
+        Series(key[1:], key[0], machines[key[0]], tuple(sorted(points, key=lambda p: p.started)))
+        for key, points in found.items()
+    ]
+    if not series:
+        raise BenchError(f"{folder} holds no run with a table.csv that has a time; nothing to show")
+    return series, skipped
+
+
+def _rows(path: Path) -> Iterable[dict[str, str]]:
+    """The rows of one table.csv; ValueError where a column that is needed is missing."""
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        head = next(reader, [])
+        places = {name: head.index(name) for name in (*AXES, "step_ms", "step_ms_low", "step_ms_high", "status")}
+        for row in reader:
+            yield {name: row[place] for name, place in places.items()}
+
+
+def _point(run: _Run, row: dict[str, str]) -> Point:
+    low, high = (float(text) if text else None for text in (row["step_ms_low"], row["step_ms_high"]))
+    return Point(run.started, run.commit, float(row["step_ms"]), low, high, row["status"])
+
+
+def trend(series: Series) -> Trend:
+    points = series.points
+    logs = np.log([point.step_ms for point in points])
+    tenth = len(points) // 10
+    drift = float(np.exp(np.median(logs[-tenth:]) - np.median(logs[:tenth])) - 1) if tenth else None
+    starts = changes(logs)
+    edges = [0, *starts, len(points)]
+    levels = [float(np.exp(np.median(logs[a:b]))) for a, b in pairwise(edges)]
+    moved = zip(starts, levels, levels[1:], strict=False)
+    return Trend(series, drift, tuple((points[at].started, before, after) for at, before, after in moved))
+
+
+def changes(logs: Sequence[float] | np.ndarray[Any, Any]) -> list[int]:
+    """Where the level moves, as indices into the runs: PELT on a piecewise constant mean, by `ruptures`.
+
+    The noise is that of neighbouring differences, 1.4826 MAD / sqrt(2), so that a step does not count as noise.
+    """
+    values = np.asarray(logs, np.float64)
+    if len(values) < 2 * SHORTEST:
+        return []
+    width = -(-len(values) // MOST)
+    binned = np.array([np.median(values[i : i + width]) for i in range(0, len(values), width)])
+    if len(binned) < 2 * SHORTEST:
+        return []
+    steps = np.diff(binned)
+    noise = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / 2**0.5
+    variance = max(noise, 1e-4) ** 2  # a series without any noise would change at every rounding
+    search = ruptures.KernelCPD(kernel="linear", min_size=SHORTEST).fit(binned.reshape(-1, 1))
+    found: list[int] = search.predict(pen=PENALTY * variance * np.log(len(binned)))
+    return [width * place for place in found[:-1]]

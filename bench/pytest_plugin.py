@@ -1,0 +1,49 @@
+"""A plugin for the test suites of others: the fixture `stepwatch_program` times a file of theirs as `run` does.
+
+Nothing of Stepwatch is imported before the fixture is used: a plugin is loaded by every pytest run.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from bench.table import Row
+
+
+@pytest.fixture
+def stepwatch_program(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Row]":
+    """`stepwatch_program("model.py", rounds=5, phase="train", device="cpu")` is the row of that file's phase.
+
+    The row has `step_ms`, `process_ms` (one a fresh process), `status` and the rest of `table.csv`; a file that cannot
+    be measured fails the test with the reason.
+    """
+    from bench import folder as folders
+    from bench import records, runner, table
+    from bench.errors import BenchError
+    from bench.status import FAILED
+    from bench.suite import Filters
+    from bench.verbs import run as running
+
+    def measure(path: str | Path, *, rounds: int = 5, phase: str = "train", device: str = "cpu") -> "Row":
+        asked = running.Request(
+            None, None, rounds, Filters(device=(device,)), None, None, None, 0.0, running.FREE, (str(path),)
+        )
+        try:
+            run = running.planned(asked)
+        except BenchError as error:
+            pytest.fail(str(error), pytrace=False)
+        folder = tmp_path_factory.mktemp("stepwatch") / "run"
+        folders.make(folder, "run.json", run)
+        runner.Runner(run, folder, patience=running.PATIENCE).execute()
+        found, _ = records.read(folder / "results.jsonl")
+        rows = [row for row in table.report(run, records.latest(found), None).rows if row.case.phase == phase]
+        if not rows:
+            pytest.fail(f"{path} offers no phase {phase}", pytrace=False)
+        if rows[0].step_ms is None or rows[0].status in FAILED:
+            pytest.fail(f"{path}: {rows[0].status}: {rows[0].reason}", pytrace=False)
+        return rows[0]
+
+    return measure

@@ -1,0 +1,67 @@
+"""Stored runs side by side, as Markdown or JSON: what vanished, what is new, what fails, and how far times moved."""
+
+from collections.abc import Sequence
+
+import msgspec
+from tabulate import tabulate
+
+from bench.compare import Line, Stored
+from bench.reports.markdown import digits, plain
+
+ADVICE = (
+    "Advisory, no verdict: the runs were measured at different times, and the same code has been seen to move by 41 % "
+    "between two five-minute windows of one shared machine. `stepwatch gate` measures both sides in one job."
+)
+
+
+def markdown(runs: Sequence[Stored], lines: Sequence[Line], differences: Sequence[str]) -> str:
+    names = [one.name for one in runs]
+    head = ["case", *(f"{name} ms" for name in names), *(f"{name} / {names[0]}" for name in names[1:]), "remark"]
+    body = [
+        [
+            str(line.case),
+            *("-" if ms is None else digits(ms) for ms in line.step_ms),
+            *(_ratio(ratio) for ratio in line.ratios),
+            plain(": ".join(filter(None, (line.word, line.reason)))),
+        ]
+        for line in lines
+    ]
+    align = ["left", *("right",) * (len(head) - 2), "left"]
+    parts = ["# Stored runs side by side", ADVICE]
+    if differences:
+        parts.append("**Not comparable**, printed anyway: " + plain("; ".join(differences)) + ".")
+    parts += ["\n".join(f"- {one.name}: {_origin(one)}" for one in runs)]
+    parts += [tabulate(body, head, tablefmt="pipe", colalign=align, disable_numparse=True), summary(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def json(runs: Sequence[Stored], lines: Sequence[Line], differences: Sequence[str]) -> str:
+    body = {
+        "advisory": ADVICE,
+        "not_comparable": list(differences),
+        "runs": [{"name": one.name, "commit": one.run.commit, "started": one.run.started} for one in runs],
+        "cases": lines,
+    }
+    return msgspec.json.format(msgspec.json.encode(body)).decode() + "\n"
+
+
+def summary(lines: Sequence[Line]) -> str:
+    """`12 cases: 1 slower, 2 new.`"""
+    words = ("failing", "vanished", "new", "changed", "slower", "faster")
+    count = {word: sum(line.word == word for line in lines) for word in words}
+    said = ", ".join(f"{many} {word}" for word, many in count.items() if many)
+    return f"{len(lines)} cases: {said or 'none of them moved beyond its interval'}."
+
+
+def _ratio(found: tuple[float, tuple[float, float] | None] | None) -> str:
+    if found is None:
+        return "-"
+    ratio, interval = found
+    return f"{ratio:.3f}" + (f" ({interval[0]:.3f}-{interval[1]:.3f})" if interval else "")
+
+
+def _origin(one: Stored) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in one.run.versions.items())
+    return plain(
+        f"{one.run.machine.cpu}, {one.run.machine.cores} cores; commit {one.run.commit}; {one.run.started}; {versions}"
+    )

@@ -1,0 +1,204 @@
+"""The gate's own error rates, from real pairs: identical arms, and arms with a known amount of extra work.
+
+Pairs are collected for the time there is, in rounds that visit every arm's step; gates are then scored on disjoint
+windows of them, by the very rule. docs/gate.md shows what was found.
+"""
+
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from math import exp
+from pathlib import Path
+from statistics import median
+from time import monotonic
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bench import backends, gate, interpreters, machine, pairs, programs
+from bench import comparison as comparisons
+from bench import folder as folders
+from bench import run as runs
+from bench.arms import Launch
+from bench.docket import Docket
+from bench.errors import BenchError
+from bench.gatekeeper import Gatekeeper
+from bench.pairer import Pairer
+from bench.pairs import Comparison, Lost, Pair, Pairing
+from bench.patience import Patience
+from bench.stages import Turn
+from bench.suite import Protocol
+
+EFFECTS = (0.0, 0.05, 0.10, 0.20)
+WORK = Path(__file__).parent / "work"
+TRIAL, TRIED = 200, 3  # products, and pairs, that tell what one product adds
+DEADLINE = 300.0
+# A process that takes one core for a while and leaves it, again and again.
+NEIGHBOUR = "import time\nwhile True:\n e = time.monotonic() + 7\n while time.monotonic() < e: pass\n time.sleep(7)"
+SCATTERED = 0.05  # pairs that scatter by more are shown, and held to no figure
+
+
+class Score(Struct, frozen=True):
+    """Gates on the windows of one step and one effect. `spread`: 1.4826 MAD of the pairs' log ratios."""
+
+    step: str
+    effect: float
+    ratio: float
+    spread: float
+    pairs: int
+    verdicts: dict[str, int]
+    pairs_used: int
+
+    @property
+    def gates(self) -> int:
+        return sum(self.verdicts.values())
+
+
+def steps() -> list[str]:
+    """The steps whose framework is here: paths of `work`'s files."""
+    here = [row.name for row in backends.REGISTRY.values() if row.packages and not row.missing()]
+    return [str(path) for path in sorted(WORK.glob("*_work.py")) if path.stem.removesuffix("_work") in here]
+
+
+def collect(folder: Path, seconds: float, *, neighbour: bool) -> None:
+    """Pairs for that long, on top of those that are there; beside a neighbour that comes and goes if that is asked."""
+    until = monotonic() + seconds
+    cells = [(step, effect) for step in steps() for effect in EFFECTS]
+    extra = {step: _products(folder, step) for step in steps()}
+    dockets = {cell: _docket(_path(folder, *cell), cell[0], round(cell[1] * extra[cell[0]])) for cell in cells}
+    beside = subprocess.Popen([sys.executable, "-c", NEIGHBOUR]) if neighbour else None
+    try:
+        for number in _numbers(dockets.values()):
+            if all(docket.lost(docket.comparison.pairings[0]) for docket in dockets.values()):
+                return
+            for cell in random.Random(number).sample(cells, len(cells)):
+                if monotonic() > until:
+                    return
+                docket = dockets[cell]
+                if docket.lost(docket.comparison.pairings[0]):
+                    continue
+                pairing = docket.comparison.pairings[0]
+                begins = random.Random(f"{number // 2}").random() < 0.5
+                turn = Turn((pairing,), 1, number, begins == (number % 2 == 0))
+                Pairer(docket, Patience(0.0)).take(turn)
+    finally:
+        if beside:
+            beside.kill()
+        for docket in dockets.values():
+            docket.close()
+
+
+def _numbers(dockets: Iterable[Docket]) -> Iterator[int]:
+    """The rounds to come: from the first that some step lacks."""
+    made = [sum(isinstance(r, Pair) for r in docket.records) for docket in dockets]
+    number = min(made)
+    while True:
+        yield number
+        number += 1
+
+
+def _path(folder: Path, step: str, effect: float | None) -> Path:
+    """A step's pairs of this machine, commit and code: others are not added to."""
+    what = "trial" if effect is None else f"{100 * effect:.0f}"
+    here = f"{machine.read().digest}-{runs.commit()}-{runs.harness()}"
+    return folder / here / f"{Path(step).stem.removesuffix('_work')}-{what}"
+
+
+def _products(folder: Path, step: str) -> float:
+    """How many products make a step twice as long, by a few pairs with many of them and without any."""
+    docket = _docket(_path(folder, step, None), step, TRIAL)
+    try:
+        pairing = docket.comparison.pairings[0]
+        for number in range(TRIED):
+            Pairer(docket, Patience(0.0)).take(Turn((pairing,), 1, number, number % 2 == 0))
+        ratios = [exp(r.log_ratio) for r in docket.records if isinstance(r, Pair)]
+        if not ratios:
+            raise BenchError(f"{step} could not be measured: see {docket.folder / 'logs'}", exit_code=3)
+        return TRIAL / max(median(ratios) - 1, 1e-3)
+    finally:
+        docket.close()
+
+
+def _docket(folder: Path, step: str, products: int) -> Docket:
+    """The folder of one step's pairs with so many products more in the candidate: begun, or gone on with."""
+    if not folder.exists():
+        here = machine.read()
+        told = interpreters.candidate([step])
+        base = replace(told, name="base", launch=Launch(environment={"STEPWATCH_EXTRA": "0"}))
+        candidate = replace(told, launch=Launch(environment={"STEPWATCH_EXTRA": str(products)}))
+        looked = [programs.look(step, device="cpu", threads=here.cores, deadline=DEADLINE)]
+        case = programs.plan(looked, here, "cpu")[0].case
+        comparison = Comparison(
+            name=folder.name,
+            pairings=(Pairing(case, case, gate.MARGIN),),
+            control=comparisons.control(here.cores),
+            base=base,
+            candidate=candidate,
+            differences=(f"{products} products more",),
+            protocol=Protocol(),
+            machine=here,
+            commit=runs.commit(),
+            harness=runs.harness(),
+            seed=1,
+            deadline=DEADLINE,
+            started=runs.now(),
+        )
+        folders.make(folder, "gate.json", comparison)
+    comparison, _ = pairs.read(folder)
+    keeper = Gatekeeper(comparison, folder, patience=0.0)
+    for arm in keeper.docket.arms:
+        keeper.pilot(arm, comparison.pairings[0])
+    return keeper.docket
+
+
+def scores(folder: Path) -> list[Score]:
+    """What the rule says on every disjoint window of the pairs that are there; identical arms in both directions."""
+    made = []
+    for step in steps():
+        for effect in EFFECTS:
+            path = _path(folder, step, effect)
+            if not path.exists():
+                continue
+            _, records = pairs.read(path)
+            found = [r for r in records if isinstance(r, Pair)]
+            found.sort(key=lambda pair: pair.number)
+            lost = sum(isinstance(r, Lost) for r in records)
+            if len(found) >= gate.FIRST[0]:
+                name = Path(step).stem.removesuffix("_work")
+                made.append(score(name, effect, [p.log_ratio for p in found], [pairs.drifting(p) for p in found], lost))
+    return made
+
+
+def score(step: str, effect: float, logs: Sequence[float], drifting: Sequence[bool], lost: int = 0) -> Score:
+    """`lost`: cells that could not be measured at all, each an INVALID."""
+    found: Counter[str] = Counter({"INVALID": lost} if lost else {})
+    used = 0
+    quiet = gate.Cell("control", first=(0.0,) * gate.FIRST[0])
+    for direction in (1.0, -1.0) if effect == 0 else (1.0,):
+        turned = [direction * d for d in logs]
+        for first, second in windows(turned):
+            one, two = tuple(turned[i] for i in first), tuple(turned[i] for i in second)
+            cell = gate.Cell(step, one, two, drifting=sum(drifting[i] for i in (*first, *second)))
+            (verdict,) = gate.judge([cell], quiet).verdicts
+            found[verdict.word] += 1
+            used += len(first) + len(second)
+    middle = median(logs)
+    spread = 1.4826 * median(abs(d - middle) for d in logs)
+    return Score(step, effect, exp(middle), spread, len(logs), dict(found), round(used / max(sum(found.values()), 1)))
+
+
+def windows(logs: Sequence[float]) -> Iterator[tuple[range, range]]:
+    """Disjoint windows of pairs, by place: ten, and where they are suspicious the second stage's behind them."""
+    at, (first, _), (second, _) = 0, gate.FIRST, gate.second_stage(1)
+    while at + first <= len(logs):
+        one = range(at, at + first)
+        at += first
+        if not gate.suspicious(gate.Cell("", tuple(logs[i] for i in one))):
+            yield one, range(0)
+        elif at + second <= len(logs):
+            yield one, range(at, at + second)
+            at += second
+        else:
+            return  # suspicious, and the pairs for a second stage are still to come

@@ -1,0 +1,59 @@
+"""The verb `selftest --gate`: the gate's own error rates, on this machine, idle and beside a busy neighbour."""
+
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench import gate, machine
+from bench import run as runs
+from bench.errors import BenchError
+from bench.progress import duration
+from bench.selftest import gating
+from bench.selftest.gating import Score
+
+HEAD = (
+    *("beside", "step", "slower by", "measured", "pair spread", "pairs"),
+    *("gates", "FAIL", "INCONCLUSIVE", "PASS", "INVALID"),
+)
+STATES = ("idle", "neighbour")
+
+
+def execute(*, minutes: float, out: Path | None) -> int:
+    """Collects pairs for so many minutes, half of them beside a neighbour, on top of those there; prints the rates."""
+    if not 0 < minutes <= 7 * 24 * 60:
+        raise BenchError(f"--minutes wants a number above 0 and up to {7 * 24 * 60} (a week), found {minutes:g}")
+    if not gating.steps():
+        raise BenchError("no framework is installed: there is no step to try the gate on; see stepwatch list")
+    here = machine.read()
+    folder = out or Path("results/reference") / f"gate-rates-{here.cores}core"
+    for state in STATES:
+        print(f"{state}: {duration(30 * minutes)}", file=sys.stderr, flush=True)
+        (folder / state).mkdir(parents=True, exist_ok=True)
+        gating.collect(folder / state, 30 * minutes, neighbour=state == "neighbour")
+    found = {state: gating.scores(folder / state) for state in STATES}
+    text = page(found)
+    (folder / "table.md").write_text(text)
+    sys.stdout.write(text)
+    return 0
+
+
+def page(found: dict[str, list[Score]]) -> str:
+    """The rates as a Markdown page, a line a step, effect and state."""
+    here = machine.read()
+    rows = [_row(state, score) for state, scores in found.items() for score in scores]
+    table = tabulate(rows, HEAD, tablefmt="pipe", disable_numparse=True, colalign=("left", "left", *("right",) * 9))
+    same = [s for scores in found.values() for s in scores if s.effect == 0]
+    alarms, gates = sum(s.verdicts.get("FAIL", 0) for s in same), sum(s.gates for s in same)
+    summary = (
+        f"Identical arms: {alarms} FAIL in {gates} gates (both directions of the same pairs: half are independent); "
+        f"at the margin the rule allows {gate.false_alarm(gate.SECOND[7]):.2%} a cell."
+    )
+    origin = f"{here.cpu}, {here.cores} cores; {here.system}, Python {here.python}; commit {runs.commit()}."
+    return "\n\n".join(["# The gate's error rates", summary, table, origin]) + "\n"
+
+
+def _row(state: str, score: Score) -> list[str]:
+    words = [str(score.verdicts.get(word, 0)) for word in ("FAIL", "INCONCLUSIVE", "PASS", "INVALID")]
+    moved = [f"{score.effect:.0%}", f"{score.ratio - 1:+.1%}", f"{score.spread:.1%}"]
+    return [state, score.step, *moved, str(score.pairs), str(score.gates), *words]

@@ -1,0 +1,140 @@
+"""Stored runs side by side: what is refused, what moved, what came and went. The runs are made by hand."""
+
+import json
+import random
+from collections.abc import Iterable
+from math import log
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from test_table import CASE, JAX, MACHINE, failure, pilot, rounds_of, run_of, sample
+
+from bench import folder as folders
+from bench import stats
+from bench.__main__ import main
+from bench.records import Case, Ledger, Record
+from bench.run import Run
+
+INFER = replace(CASE, phase="infer")
+STEADY = (2.0, 2.01, 2.02, 1.99, 1.98, 2.0)
+
+
+def kept(path: Path, run: Run, records: Iterable[Record]) -> str:
+    folders.make(path, "run.json", run)
+    ledger = Ledger(path / "results.jsonl")
+    for record in records:
+        ledger.append(record)
+    ledger.close()
+    return str(path)
+
+
+def times(by: float, case: Case = CASE) -> list[Record]:
+    return rounds_of(case, *(by * ms for ms in STEADY))
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert main(["compare", *arguments, "--format", "json"]) == 0
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_what_moved_came_and_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gone, fresh, broken = (replace(CASE, batch=batch) for batch in (1, 2, 3))
+    same = replace(CASE, batch=4)
+    before = run_of(CASE, INFER, gone, broken, same)
+    after = run_of(CASE, INFER, fresh, broken, same)
+    old = [*times(1), *times(1, INFER), *times(1, gone), *times(1, broken), *times(1, same)]
+    new = [*times(1.2), *times(0.8, INFER), *times(1, fresh), *times(1, same)]
+    new += [pilot(broken), *(failure(broken, number, "crashed", "it died") for number in range(6))]
+    arguments = kept(tmp_path / "a", before, old), kept(tmp_path / "b", after, new)
+    found = told(capsys, *arguments)
+    words = {line["case"]["batch"] * 10 + (line["case"]["phase"] == "infer"): line for line in found["cases"]}  # type: ignore[attr-defined]
+    assert {key: line["word"] for key, line in words.items()} == {
+        640: "slower", 641: "faster", 10: "vanished", 20: "new", 30: "failing", 40: ""
+    }  # fmt: skip
+    ratio, (low, high) = words[640]["ratios"][0]
+    assert ratio == pytest.approx(1.2) and 1.15 < low < ratio < high < 1.25
+    assert words[30]["reason"].startswith("crashed: 6 of 6 rounds failed: it died")
+    assert main(["compare", *arguments]) == 0
+    page = capsys.readouterr().out
+    assert "Advisory, no verdict" in page and "stepwatch gate" in page
+    assert "6 cases: 1 failing, 1 vanished, 1 new, 1 slower, 1 faster." in page
+    assert "PASS" not in page and "FAIL" not in page
+
+
+def test_another_workload_under_the_same_name_has_no_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = [replace(r, origin=replace(r.origin, digest="another")) if hasattr(r, "origin") else r for r in times(1)]
+    found = told(capsys, kept(tmp_path / "a", run_of(CASE), times(1)), kept(tmp_path / "b", run_of(CASE), changed))
+    (line,) = found["cases"]  # type: ignore[misc]
+    assert (line["word"], line["ratios"]) == ("changed", [None])
+
+
+def test_three_runs_are_each_held_against_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [kept(tmp_path / name, run_of(CASE), times(by)) for name, by in (("a", 1), ("b", 1.1), ("c", 1.3))]
+    (line,) = told(capsys, *paths)["cases"]  # type: ignore[misc]
+    assert [round(ratio, 3) for ratio, _ in line["ratios"]] == [1.1, 1.3]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cpu", "Other 1"), ("cores", 2), ("gpus", ()), ("python", "3.12.0"), ("kernel", "6.2"), ("instance", "x")],
+)
+def test_other_machines_are_refused_by_name(
+    field: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = replace(run_of(CASE), machine=replace(MACHINE, **{field: value}))
+    paths = kept(tmp_path / "a", run_of(CASE), times(1)), kept(tmp_path / "b", other, times(1))
+    differs = getattr(MACHINE, field) != value
+    assert main(["compare", *paths]) == (2 if differs else 0)
+    said = capsys.readouterr()
+    if differs:
+        assert said.out == "" and f"machine {field}: " in said.err and "--anyway" in said.err
+        assert main(["compare", *paths, "--anyway"]) == 0
+        assert f"**Not comparable**, printed anyway: machine {field}" in capsys.readouterr().out
+
+
+def test_few_processes_have_a_ratio_and_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = [pilot(JAX), *(sample(JAX, number, 2.0) for number in range(3))]
+    run = run_of(JAX, rounds=3)
+    (line,) = told(capsys, kept(tmp_path / "a", run, few), kept(tmp_path / "b", run, few))["cases"]  # type: ignore[misc]
+    assert (line["ratios"], line["word"]) == ([[1.0, None]], "")
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["a"], "two run folders or more, found 1"),
+        (["a", "a"], "named twice"),
+        (["a", "nowhere"], "no run folder nowhere"),
+        (["a", "empty"], "holds no measurements"),
+        (["a", "a/run.json"], "wanted a run folder"),
+        (["a", "b", "--format", "pdf"], "no format 'pdf'"),
+    ],
+)
+def test_a_wrong_request(
+    names: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept(tmp_path / "a", run_of(CASE), times(1))
+    kept(tmp_path / "b", run_of(CASE), times(1))
+    kept(tmp_path / "empty", run_of(CASE), [])
+    assert main(["compare", *names]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and says in said.err and len(said.err.splitlines()) == 1
+
+
+def test_the_interval_of_an_unpaired_ratio_covers_what_it_says() -> None:
+    """Simulated: two runs of ten processes, 5 % apart, processes scattering by 3 % and bursts by 2 %."""
+    draw, covered = random.Random(3), 0
+    for trial in range(200):
+
+        def process(mu: float) -> list[float]:
+            level = draw.lognormvariate(mu, 0.03)
+            return [level * draw.lognormvariate(0, 0.02) for _ in range(20)]
+
+        base, candidate = ([process(mu) for _ in range(10)] for mu in (0.0, log(1.05)))
+        _, interval = stats.unpaired_ratio(candidate, base, seed=trial)
+        assert interval
+        covered += interval[0] <= 1.05 <= interval[1]
+    assert covered >= 180

@@ -1,0 +1,69 @@
+"""The JSON of pytest-benchmark: the same statistics as its own, and read by the tool itself."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_compare import kept, times
+from test_table import CASE, JAX, failure, pilot, run_of, sample
+
+from bench.__main__ import main
+from bench.reports.pytest_benchmark import stats
+
+NEEDS = pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed: make setup")
+
+
+def written(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    records = [*times(1), pilot(JAX), *(failure(JAX, number) for number in range(6))]
+    kept(path, run_of(CASE, JAX), records)
+    assert main(["report", str(path), "--format", "pytest-benchmark"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_statistics_are_its_own() -> None:
+    from pytest_benchmark.stats import Stats
+
+    for data in ([0.5], [0.1, 0.2], [0.1, 0.11, 0.12, 0.13, 0.5], [0.3, 0.1, 0.2, 0.25, 0.22, 0.21, 0.2]):
+        theirs = Stats()
+        for value in data:
+            theirs.update(value)
+        ours = stats(data)
+        for name in ("min", "max", "mean", "stddev", "median", "rounds", "total", "ops", "stddev_outliers"):
+            assert ours[name] == pytest.approx(getattr(theirs, name)), name
+        assert ours["ld15iqr"] <= ours["median"] <= ours["hd15iqr"]
+        assert set(theirs.as_dict()) <= set(ours) | {"iterations"}
+
+
+def test_an_entry_a_measured_case_and_no_number_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = written(tmp_path / "run", capsys)
+    (entry,) = found["benchmarks"]
+    assert entry["fullname"].startswith("suites/test_suites.py::test_case[mlp-train-throughput-torch-eager")
+    assert entry["stats"]["median"] == pytest.approx(2e-3) and len(entry["stats"]["data"]) == 6
+    assert entry["stats"]["rounds"] == 6 and entry["stats"]["stddev"] > 0
+    assert found["machine_info"]["node"] == "" and found["commit_info"]["id"] == "abc1234"
+    assert all(math.isfinite(v) for v in entry["stats"].values() if isinstance(v, float))
+
+
+def test_pytest_benchmark_reads_and_compares_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = tmp_path / "storage" / "Linux-CPython-3.11-64bit"
+    storage.mkdir(parents=True)
+    for number, name in enumerate(("one", "two"), 1):
+        (storage / f"000{number}_{name}.json").write_text(json.dumps(written(tmp_path / name, capsys)))
+    command = [sys.executable, "-m", "pytest_benchmark", "--storage", str(tmp_path / "storage"), "compare"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test_case[mlp-train-throughput-torch") >= 2
+
+
+def test_one_process_has_no_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = kept(tmp_path / "run", run_of(CASE, rounds=1), [pilot(CASE), sample(CASE, 0, 2.0)])
+    assert main(["report", path, "--format", "pytest-benchmark"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["benchmarks"]
+    assert (entry["stats"]["stddev"], entry["stats"]["rounds"]) == (0.0, 1)

@@ -1,0 +1,96 @@
+"""Stepwatch inside other people's pytest: the plugin's fixture, and the suites as benchmarks of pytest-benchmark."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed: make setup")
+
+ROOT = Path(__file__).parent.parent
+STEP = """
+    import time
+    def make_step():
+        def step():
+            until = time.perf_counter_ns() + 200_000
+            while time.perf_counter_ns() < until:
+                pass
+            return 1.0
+        return step
+"""
+
+
+def inner(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A pytest of its own, in a folder of its own, as a user of the installed package has it."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    told = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, timeout=300)
+
+
+def test_the_fixture_times_a_file(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(dedent(STEP))
+    (tmp_path / "broken.py").write_text("def make_step(): return 3")
+    (tmp_path / "test_mine.py").write_text(
+        dedent(
+            """
+            def test_step(stepwatch_program):
+                row = stepwatch_program("model.py", rounds=2)
+                assert 0.19 < row.step_ms < 20 and len(row.process_ms) == 2 and row.status in ("ok", "unsteady")
+            def test_broken(stepwatch_program):
+                stepwatch_program("broken.py", rounds=1)
+            def test_gone(stepwatch_program):
+                stepwatch_program("gone.py")
+            def test_phase(stepwatch_program):
+                stepwatch_program("model.py", rounds=1, phase="infer")
+            """
+        )
+    )
+    plugin = () if _registered() else ("-p", "bench.pytest_plugin")
+    ended = inner(tmp_path, *plugin, "test_mine.py", "--benchmark-disable")
+    assert "1 passed, 3 failed" in ended.stdout or "3 failed, 1 passed" in ended.stdout, ended.stdout
+    for words in (
+        "make_step() wants to return a function, found int",
+        "cannot read --program gone.py",
+        "no phase infer",
+    ):
+        assert words in ended.stdout
+
+
+def test_a_suite_is_benchmarked_by_pytest_benchmark(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(
+        dedent(
+            """
+            name = "tiny"
+            rounds = 3
+            [protocol]
+            warm_up_seconds = 0.02
+            bursts = 5
+            burst_seconds = 0.002
+            ceilings = false
+            [[matrix]]
+            workload = ["mlp"]
+            backend = ["null"]
+            data = ["synthetic"]
+            mode = ["eager", "graph"]
+            """
+        )
+    )
+    told = ("--rootdir", str(tmp_path), "--benchmark-json", "out.json", str(ROOT / "suites" / "test_suites.py"))
+    ended = inner(tmp_path, *told, STEPWATCH_SUITE=str(tmp_path / "tiny.toml"))
+    assert ended.returncode == 0 and "2 passed, 2 skipped" in ended.stdout, ended.stdout + ended.stderr
+    found = json.loads((tmp_path / "out.json").read_text())["benchmarks"]
+    assert [one["stats"]["rounds"] for one in found] == [3, 3]
+    # The clock that only the workers advance: a null step's nanoseconds, not the seconds that its process took.
+    assert all(0 < one["stats"]["median"] < 1e-4 for one in found)
+    assert {one["extra_info"]["status"] for one in found} <= {"ok", "unsteady"}
+
+
+def _registered() -> bool:
+    """Whether the installed distribution offers the plugin; an editable install made before it was added does not."""
+    from importlib.metadata import entry_points
+
+    return any(point.name == "stepwatch" for point in entry_points(group="pytest11"))
