@@ -15,8 +15,9 @@ import numpy as np
 
 from bench.errors import BenchError
 from bench.feeds import Data
+from bench.no_model import WithoutModel
 from bench.placement import Array
-from bench.program import Facts, Program, Settings, WithoutModel
+from bench.program import Facts, Program, Settings
 from bench.workload import Workload
 
 NEEDED = ("train", "fence", "weights")

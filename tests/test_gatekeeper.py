@@ -16,7 +16,7 @@ from seeding import Copy
 from bench import gate, pairs
 from bench.errors import BenchError
 
-PROGRAM = "bench/program.py"
+PROGRAM = "bench/no_model.py"
 TRAIN = "    def train(self, batch: Any) -> None:\n        return None\n"
 DONE = "import os, time; until = time.perf_counter_ns() + {}"
 SPIN = "\n        while time.perf_counter_ns() < until: pass\n"
@@ -127,7 +127,7 @@ def test_an_interrupted_gate_goes_on(tmp_path: Path) -> None:
     assert [cell["name"] for cell in said_["cells"]] == ["mlp null eager fp32 flat cpu train throughput batch 8"]
     after = [line for line in path.read_text().splitlines() if '"Pair"' in line]
     assert after[: len(before)] == before and said_["cells"][0]["pairs"] >= 10
-    copy.change(PROGRAM, "# A call that", "# Any call that")
+    copy.change("bench/program.py", "# A call that", "# Any call that")
     changed = copy.stepwatch("gate", "--resume", str(copy.out))
     assert changed.returncode == 2 and "its code was" in changed.stderr
 

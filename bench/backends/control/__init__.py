@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.program import Facts, Settings, WithoutModel
+from bench.no_model import WithoutModel
+from bench.program import Facts, Settings
 from bench.workload import Workload
 
 

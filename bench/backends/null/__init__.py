@@ -1,6 +1,7 @@
 """The null backend: every call returns at once. What remains of a step is the clock's own cost."""
 
-from bench.program import Facts, Settings, WithoutModel
+from bench.no_model import WithoutModel
+from bench.program import Facts, Settings
 from bench.workload import Workload
 
 
