@@ -10,7 +10,7 @@ from msgspec import Struct
 from bench import clock
 
 QUIET_STEPS = 5  # as many steps in a row must pass without a compilation
-LONGER = 7 / 6  # a burst is planned a sixth longer than asked for, since later ones are faster than the first
+LONGER = 1.05  # a burst is planned so much longer than asked for: later ones are a little faster than a pilot's
 FENCE_EVERY = 16  # an asynchronous queue must not run ahead of the warm-up's clock
 
 
@@ -66,7 +66,7 @@ def repeat(step: clock.Step, feed: Iterator[Any], fence: clock.Fence, *, steps: 
 def steps_per_burst(step: clock.Step, feed: Iterator[Any], fence: clock.Fence, *, seconds: float) -> int:
     """As many steps as last `seconds`, found by doubling, so that no single call decides.
 
-    The first bursts are slower than later ones: three have to last a sixth longer, in their median.
+    The first bursts are slower than later ones: three have to last long enough in their median.
     """
     steps, wanted = 1, LONGER * seconds
     while True:
@@ -78,4 +78,4 @@ def steps_per_burst(step: clock.Step, feed: Iterator[Any], fence: clock.Fence, *
             taken = median([taken, *more])
         if taken >= wanted:
             return steps
-        steps = max(steps + 1, min(steps * 10, int(steps * wanted / taken * 1.1) + 1))
+        steps = max(steps + 1, min(steps * 10, int(steps * wanted / taken * 1.02) + 1))
