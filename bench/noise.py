@@ -10,6 +10,7 @@ from bench.patience import BUSY
 from bench.records import Pilot, Sample
 
 THROTTLED = 0.01  # seconds that a control group's quota may hold a process back while it is timed
+COUNTED = 0.5  # seconds of which the kernel's counters, in steps of 10 ms, say something
 STALL_RATIO, STALL_SECONDS = 10, 0.5  # a burst this many times the median, and this long at least
 
 
@@ -51,7 +52,7 @@ def of(samples: Sequence[Sample], cores: int, pilot: Pilot | None = None) -> Noi
         said.append(f"{drifting} of {len(samples)} processes grew faster or slower by over 3 % while they were timed")
     if pilot and (beside_pilot := _neighbour(pilot)) is not None:
         said.append(f"others used {beside_pilot:.1f} cores beside the pilot: doubt its cold first call and memory")
-    if pilot and (pilot.first_others_cores or 0.0) > BUSY:
+    if pilot and sum(pilot.first_calls) >= COUNTED and (pilot.first_others_cores or 0.0) > BUSY:
         said.append(f"others used {pilot.first_others_cores:.1f} cores beside the pilot's first calls: doubt them")
     if stalls := [words for sample in samples if (words := _stall(sample))]:
         said.append(stalls[0])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from test_table import CASE, DRIFTING, sample, sensed
+from test_table import CASE, DRIFTING, pilot, sample, sensed
 
 from bench import noise
 from bench.noise import Noise
@@ -97,3 +97,12 @@ def test_processes_that_could_not_look_do_not_count_as_quiet_ones() -> None:
 
 def test_a_case_without_a_process_is_quiet() -> None:
     assert of() == Noise(None, None, False, "")
+
+
+@pytest.mark.parametrize(("seconds", "cores", "told"), [(2.0, 0.9, True), (2.0, 0.05, False), (0.002, 1.9, False)])
+def test_a_neighbour_beside_the_first_calls_is_told_where_they_last_long_enough_to_see_one(
+    seconds: float, cores: float, told: bool
+) -> None:
+    found = replace(pilot(CASE, cold=seconds), first_calls=(seconds, 0.0, 0.0), first_others_cores=cores)
+    said = noise.of([sample(CASE, number, 1.0) for number in range(6)], 2, found).words
+    assert ("beside the pilot's first calls" in said) is told
