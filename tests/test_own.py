@@ -6,11 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
 
 import pytest
 from seeding import Copy
 
+from bench import programs
 from bench.__main__ import main
+from bench.docket import Docket
+from bench.errors import BenchError
+from bench.own import Own
+from bench.program import Settings
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = {"torch_step": "torch", "tensorflow_step": "tensorflow", "jax_program": "jax", "numpy_step": ""}
@@ -198,6 +204,30 @@ def test_a_fence_that_does_not_wait_is_found(here: Path) -> None:
     """
     (row,) = rows(write("model.py", text), code=3)
     assert row["status"] == "error" and "not quiet after the fence" in row["reason"]
+
+
+def test_a_file_that_changes_while_it_is_measured_is_invalid(here: Path) -> None:
+    path = Path(write("model.py", STEP.format("return x.sum()")))
+    docket = SimpleNamespace(comparison=SimpleNamespace(digests={str(path): programs.digest(path)}))
+    Docket.check_files(docket)  # type: ignore[arg-type]
+    path.write_text("")
+    with pytest.raises(BenchError, match=r"INVALID: model\.py was changed") as caught:
+        Docket.check_files(docket)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 4
+
+
+def test_a_module_of_the_other_revision_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("base", "candidate"):
+        Path(folder).mkdir()
+        write(f"{folder}/model.py", STEP.format("return 1.0") + "\n    import stray_of_the_other")
+    write("candidate/stray_of_the_other.py", "")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(here / "candidate")])  # as an editable install puts it there
+    settings = Settings("own", "own", "own", "cpu", 1)
+    with pytest.raises(BenchError, match="imports stray_of_the_other from the other revision's checkout"):
+        Own("base/model.py", str(here / "base"), str(here / "candidate")).after_import(settings)
+    Own("candidate/model.py", str(here / "candidate"), str(here / "base")).after_import(settings)
+    for name in ("model", "stray_of_the_other"):
+        sys.modules.pop(name, None)
 
 
 def test_a_gate_of_two_revisions(tmp_path: Path) -> None:

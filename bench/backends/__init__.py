@@ -62,6 +62,25 @@ class Backend(Struct, frozen=True):
         return ""
 
 
+def _without_model(name: str, why: str) -> Backend:
+    """A row that trains no model and needs no framework; `why` begins every reason."""
+    return Backend(
+        name,
+        modes=("eager",),
+        layouts=("nhwc",),
+        packages=(),
+        distributions=(),
+        extra="",
+        lacks={
+            **dict.fromkeys(("graph", "compiled"), f"{why}: one mode is enough"),
+            "nchw": f"{why}: one layout is enough",
+            "gpu": f"{why}, on the CPU alone",
+        },
+        devices=("cpu",),
+        computes=False,
+    )
+
+
 REGISTRY = {
     backend.name: backend
     for backend in (
@@ -95,38 +114,8 @@ REGISTRY = {
                 "nchw": "flax.nnx.Conv is channels-last only",
             },
         ),
-        Backend(
-            "null",
-            modes=("eager",),
-            layouts=("nhwc",),
-            packages=(),
-            distributions=(),
-            extra="",
-            lacks={
-                "graph": "the null backend computes nothing: one mode is enough",
-                "compiled": "the null backend computes nothing: one mode is enough",
-                "nchw": "the null backend computes nothing: one layout is enough",
-                "gpu": "the null backend computes nothing, on no device",
-            },
-            devices=("cpu",),
-            computes=False,
-        ),
-        Backend(
-            "control",
-            modes=("eager",),
-            layouts=("nhwc",),
-            packages=(),
-            distributions=(),
-            extra="",
-            lacks={
-                "graph": "the control is plain NumPy",
-                "compiled": "the control is plain NumPy",
-                "nchw": "the control knows no images",
-                "gpu": "the control is plain NumPy, on a CPU",
-            },
-            devices=("cpu",),
-            computes=False,
-        ),
+        _without_model("null", "the null backend computes nothing"),
+        _without_model("control", "the control is plain NumPy"),
     )
 }
 
