@@ -9,10 +9,9 @@ from msgspec.structs import replace
 from bench import backends, measuring, proofs, schedule, workloads
 from bench.backends import is_own
 from bench.feeds import write as write_feed
-from bench.messages import Failed, Measure, Measured, Open, Opened
+from bench.messages import Failed, Measure, Measured
 from bench.patience import Patience
-from bench.process import Process, WorkerFailed
-from bench.program import Settings
+from bench.process import WorkerFailed
 from bench.progress import Watch
 from bench.prover import AT_ONCE, Prover
 from bench.records import (
@@ -35,6 +34,7 @@ from bench.records import (
 )
 from bench.run import Run, now
 from bench.schedule import Work
+from bench.starts import Place, Started, Starts
 from bench.tally import Tally
 
 
@@ -58,9 +58,9 @@ class Runner:
         self.log = folder / "logs"
         self.prover = Prover(run, self.log, self.records, self._feed)
         self.patience = Patience(patience)
-        self.process: Process | None = None
+        self.starts = Starts(run.deadline)
+        self.started: Started | None = None
         self.tally = Tally()
-        self.cold = True  # whether the open worker found its compile cache empty
 
     def execute(self) -> None:
         """Makes every record that is not there yet. Whatever happens, no worker outlives this call."""
@@ -72,7 +72,8 @@ class Runner:
                 self.prover.begin(filter(None, coming))
                 left = self._left(work)  # a failed proof or pilot has meanwhile taken its cases out
                 watch.begin(_label(work), work.expected)
-                watch.end(self._do(work, left) if left else "not needed")
+                following = todo[place + 1][0] if place + 1 < len(todo) else None
+                watch.end(self._do(work, left, following) if left else "not needed")
             shutil.rmtree(self.folder / "cache", ignore_errors=True)
         except KeyboardInterrupt:
             self._conclude()
@@ -82,8 +83,9 @@ class Runner:
         finally:
             watch.close()
             self.prover.abandon()
-            if self.process:
-                self.process.kill()
+            self.starts.abandon()
+            if self.started:
+                self.started.process.kill()
             self.ledger.close()
 
     def _conclude(self) -> None:
@@ -93,7 +95,7 @@ class Runner:
     def _left(self, work: Work) -> list[Case]:
         return schedule.left(self.run, work, self.records)
 
-    def _do(self, work: Work, cases: list[Case]) -> str:
+    def _do(self, work: Work, cases: list[Case], following: Work | None) -> str:
         before = set(self.records)
         if work.kind != "proof":
             self.patience.wait()
@@ -102,11 +104,9 @@ class Runner:
                 case "proof":
                     self._prove(cases)
                 case "ceiling":
-                    self._ceiling(cases[0])
-                case "pilot":
-                    self._measure(cases, PILOT_ROUND)
+                    self._ceiling(work, following)
                 case _:
-                    self._measure(cases, work.round)
+                    self._measure(work, cases, following)
         made = [self.records[name] for name in self.records.keys() - before]
         return "; ".join(
             sorted({f"{record.status}: {record.reason}" for record in made if isinstance(record, Failure)})
@@ -135,72 +135,84 @@ class Runner:
             for case in cases:
                 self._fail(case, PILOT_ROUND, Failed("parity_failed", verdict.broken), Path())
 
-    def _ceiling(self, case: Case) -> None:
+    def _ceiling(self, work: Work, following: Work | None) -> None:
         """A backend whose ceilings cannot be measured has none; its cases are measured all the same."""
-        until = monotonic() + self.run.deadline
-        worker = Process(self.log / f"ceiling-{'-'.join(map(str, schedule.ceiling_key(case)[1:]))}.log")
+        case = work.cases[0]
         reason, rates = "", Measured((), ())
         try:
-            worker.expect(Open(case.backend, replace(self._settings(case, ""), layout="flat")), Opened, until)
-            rates = worker.expect(Measure(), Measured, until)
-            worker.close()
+            self._open(work, case, following)
+            assert self.started
+            rates = self.started.process.expect(Measure(), Measured, monotonic() + self.run.deadline)
         except WorkerFailed as error:
             reason = f"{error.failed.status}: {error.failed.reason}"
-        finally:
-            worker.kill()
+        self._end()
         axes = case.backend, case.mode, case.precision, case.device, case.threads
         origin = self._origin(case, PILOT_ROUND)
         self._append(Ceiling(*axes, origin, rates.flops_per_second, rates.bytes_per_second, reason))
 
-    def _measure(self, cases: list[Case], number: int) -> None:
+    def _measure(self, work: Work, cases: list[Case], following: Work | None) -> None:
         """The cases one after another in one process, and in a fresh one after a case that failed in it."""
-        pilot = number == PILOT_ROUND
+        number = work.round
         for case in cases:
-            until = monotonic() + self.run.deadline
-            name = f"pilot-{case.file}" if pilot else f"round{number}-{case.worker_file}"
-            log = self.log / f"{name}.log"
             try:
                 start = 0.0
-                if self.process is None:
-                    start = self._open(log, case, pilot, until)
+                if self.started is None:
+                    start = self._open(work, case, following)
+                assert self.started
+                worker, until = self.started.process, monotonic() + self.run.deadline
                 feed, proof, origin = (
                     "" if is_own(case.backend) else self._feed(case.data, case.batch),
                     self.prover.of(case),
                     self._origin(case, number),
                 )
-                subject = measuring.Subject(self.run.suite.protocol, case, feed, proof, origin, start, self.cold)
-                assert self.process
-                if pilot:
-                    record: Pilot | Sample = measuring.pilot(self.process, subject, until)
+                subject = measuring.Subject(
+                    self.run.suite.protocol, case, feed, proof, origin, start, self.started.cold
+                )
+                if work.kind == "pilot":
+                    record: Pilot | Sample = measuring.pilot(worker, subject, until)
                 else:
                     chosen = self.records[(case, PILOT_ROUND)]
                     assert isinstance(chosen, Pilot)
-                    record = measuring.sample(self.process, subject, chosen, until)
+                    record = measuring.sample(worker, subject, chosen, until)
             except WorkerFailed as error:
-                self._fail(case, number, error.failed, log)
+                self._fail(case, number, error.failed, self._log(work, case))
                 self._end()  # whatever a failed case left behind must not touch the next one
             else:
                 self._append(record)
                 self.patience.note(record.sensed.readings)
-                if not pilot:
+                if work.kind == "round":
                     self.tally.add(record.stages)
         self._end()
 
-    def _open(self, log: Path, case: Case, pilot: bool, until: float) -> float:
-        """Starts the worker; seconds until it is ready."""
-        began = monotonic()
-        self.process = Process(log)
+    def _open(self, work: Work, case: Case, following: Work | None) -> float:
+        """Opens the case's worker, and beside it that of the work to follow; seconds that its start took."""
+        ahead = None
+        if following and schedule.together(work, following) and (left := self._left(following)):
+            ahead = self._place(following, left[0])
+        self.started = self.starts.open(self._place(work, case), ahead)
+        return self.started.seconds
+
+    def _place(self, work: Work, case: Case) -> Place:
+        settings = proofs.subject_of(case, (), self.run.suite.seed).settings("")
+        log = self._log(work, case)
+        if work.kind == "ceiling":
+            return Place(log, case.backend, replace(settings, layout="flat"))
         # A pilot's caches are its own, so that its first call is cold; a worker's rounds share theirs.
+        pilot = work.kind == "pilot"
         cache = (self.folder / "cache" / (f"pilot-{case.file}" if pilot else case.worker_file)).absolute()
-        if pilot:
+        if pilot and not self.starts.waits(log):
             shutil.rmtree(cache, ignore_errors=True)  # what an interrupted pilot has left is not cold
         cache.mkdir(parents=True, exist_ok=True)
-        self.cold = not any(path.is_file() for path in cache.rglob("*"))
-        self.process.expect(measuring.opening(case.backend, self._settings(case, str(cache))), Opened, until)
-        return monotonic() - began
+        cold = not any(path.is_file() for path in cache.rglob("*"))
+        return Place(log, case.backend, replace(settings, cache=str(cache)), cold)
 
-    def _settings(self, case: Case, cache: str) -> Settings:
-        return proofs.subject_of(case, (), self.run.suite.seed).settings(cache)
+    def _log(self, work: Work, case: Case) -> Path:
+        name = f"pilot-{case.file}"
+        if work.kind == "ceiling":
+            name = f"ceiling-{'-'.join(map(str, schedule.ceiling_key(case)[1:]))}"
+        if work.kind == "round":
+            name = f"round{work.round}-{case.worker_file}"
+        return self.log / f"{name}.log"
 
     def _feed(self, data: str, batch: int) -> str:
         """The file of a case's batches, drawn when first wanted."""
@@ -237,9 +249,9 @@ class Runner:
         return own[case.backend] if case.backend in own else workloads.get(case.workload).digest
 
     def _end(self) -> None:
-        if self.process:
-            self.process.close()
-        self.process = None
+        if self.started:
+            self.started.process.close()
+        self.started = None
 
 
 def _label(work: Work) -> str:

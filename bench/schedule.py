@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from bench import backends
+from bench.backends import is_own
 from bench.records import PILOT_ROUND, Case, Failure, Key, Proof, Record
 from bench.run import Run
 
@@ -57,6 +58,18 @@ def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
     broken = {case for case in open_cases if isinstance(made.get((case, PILOT_ROUND)), Failure)}
     # Once most of a case's rounds have failed no number can come of it; the others need not wait for its deadlines.
     return [case for case in open_cases if case not in broken and 2 * failures[case] <= run.suite.rounds]
+
+
+def together(work: Work, following: Work) -> bool:
+    """Whether the second one's process may be opened beside the first's, to wait there for its turn.
+
+    Not on a GPU, where it would hold memory; not a file of the user's own, which may do anything while it waits; and
+    not the same worker's next round, which is to find what this one leaves in the compile cache.
+    """
+    first, second = work.cases[0], following.cases[0]
+    apart = (work.kind, first.worker) != (following.kind, second.worker) or work.kind == "pilot"
+    own = any(is_own(case.backend) for case in (first, second))
+    return apart and not own and "gpu" not in (first.device, second.device)
 
 
 def ceiling_key(case: Case) -> Key:

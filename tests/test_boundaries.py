@@ -116,6 +116,7 @@ PURE = (
 )
 RUNNING = {
     "bench.runner",
+    "bench.starts",
     "bench.process",
     "bench.worker",
     "bench.verbs",

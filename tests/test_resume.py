@@ -18,12 +18,13 @@ import pytest
 from kill_and_resume import PATIENCE, SUITES, alive, problems, start, survivors, tear, wait_for, whole
 from test_table import CASE, JAX, ceiling, failure, proof, run_of
 
-from bench import backends, folder, prover, records, runner
+from bench import backends, folder, prover, records, starts
 from bench import run as runs
 from bench.__main__ import main
 from bench.patience import Patience
 from bench.records import PILOT_ROUND, Failure, Ledger, Pilot, Record, Sample, Session
 from bench.runner import Runner
+from bench.schedule import Work
 
 
 @pytest.fixture(scope="module")
@@ -385,7 +386,7 @@ def test_nothing_is_measured_after_a_failed_proof(
     def started(*_: object, **__: object) -> None:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(runner, "Process", started)
+    monkeypatch.setattr(starts, "Process", started)
     monkeypatch.setattr(prover.proofs, "Making", started)
     before = (folder / "results.jsonl").read_bytes()
     Runner(run, folder).execute()
@@ -439,26 +440,15 @@ def test_these_cases_want_a_proof() -> None:
     assert backends.get(CASE.backend).packages and CASE.worker == INFER.worker
 
 
-class Mute:
-    """A worker that is ready at once."""
-
-    def __init__(self, log: Path) -> None: ...
-
-    def expect(self, *_: object) -> None: ...
-
-    def kill(self) -> None: ...
-
-
 @pytest.mark.parametrize(("is_pilot", "cold"), [(True, True), (False, False)], ids=["pilot", "round"])
 def test_a_killed_pilot_s_compile_cache_is_emptied_and_a_round_s_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_pilot: bool, cold: bool
 ) -> None:
     run, folder = begun(tmp_path, [])
-    monkeypatch.setattr(runner, "Process", Mute)
     work = Runner(run, folder)
     left = folder / "cache" / (f"pilot-{CASE.file}" if is_pilot else CASE.worker_file) / "inductor"
     left.mkdir(parents=True)
     (left / "code").write_text("compiled")  # an empty folder is no cache: TensorFlow's adapter makes one
-    work._open(tmp_path / "log", CASE, is_pilot, 0.0)
-    assert (work.cold, left.exists()) == (cold, not is_pilot)
+    one = Work("pilot", (CASE,)) if is_pilot else Work("round", (CASE,), 1)
+    assert (work._place(one, CASE).cold, left.exists()) == (cold, not is_pilot)
     work.ledger.close()

@@ -27,6 +27,8 @@ def after_import(settings: Settings) -> Facts:
     torch.set_float32_matmul_precision("highest")  # no TF32 and no bf16 in fp32 matrix products
     torch.backends.cudnn.allow_tf32 = False  # torch's default is True for convolutions
     torch.backends.cudnn.benchmark = True  # shapes are fixed here; TensorFlow and XLA search too
-    torch.use_deterministic_algorithms(False)
+    # The call alone imports Inductor, a second in every process, where the setting is as wanted most of the time.
+    if settings.mode == "compiled" or torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(False)
     device_name = torch.cuda.get_device_name(0) if settings.device == "gpu" else "cpu"
     return Facts(threads=torch.get_num_threads(), device_name=device_name, driver=torch.version.cuda or "")
