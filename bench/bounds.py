@@ -8,12 +8,16 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from bench import backends, program, workloads
+from bench import backends, program, sensors, workloads
+from bench.patience import BUSY
 from bench.records import Case, Ceiling, Pilot
 
 
 class Ceilings(Struct, frozen=True):
-    """The best of all backends: rates, whose they are, and the least and the most of its bursts."""
+    """The best of all backends: rates, whose they are, and the least and the most of its bursts.
+
+    `others_cores`: the most that other processes used beside either; None where that is not to be seen.
+    """
 
     flops_per_second: float
     flops_by: str
@@ -21,6 +25,7 @@ class Ceilings(Struct, frozen=True):
     bytes_per_second: float
     bytes_by: str
     bytes_spread: tuple[float, float]
+    others_cores: float | None = None
 
 
 class Bounds(Struct, frozen=True):
@@ -52,7 +57,31 @@ def ceilings(records: Iterable[object], *, precision: str, device: str, threads:
         statistics.median(copy.bytes_per_second),
         f"{copy.backend} {copy.mode}",
         (min(copy.bytes_per_second), max(copy.bytes_per_second)),
+        max((seen for c in (product, copy) if (seen := _others(c)) is not None), default=None),
     )
+
+
+def _others(ceiling: Ceiling) -> float | None:
+    return sensors.others(ceiling.sensed.readings) if ceiling.sensed else None
+
+
+def idle_threads(case: Case, records: Iterable[object]) -> str:
+    """What is to be said where the backend's largest product left most of its threads idle; empty otherwise.
+
+    A thread pool may be smaller than the framework says that it is: OMP_THREAD_LIMIT does that to torch.
+    """
+    wanted = case.backend, case.precision, case.device, case.threads
+    for record in records:
+        if not isinstance(record, Ceiling) or record.cores is None or case.device != "cpu" or case.threads < 2:
+            continue
+        beside = (_others(record) or 0.0) > BUSY
+        ours = record.backend, record.precision, record.device, record.threads
+        if ours == wanted and not beside and record.cores < (1 + case.threads) / 2:
+            return (
+                f"a large matrix product used {record.cores:.1f} cores of {case.threads} threads: "
+                "the framework's thread pool may be smaller than it says"
+            )
+    return ""
 
 
 def of(case: Case, step: float, pilot: Pilot, found: Ceilings | None) -> Bounds:

@@ -2,8 +2,11 @@
 
 import statistics
 from itertools import repeat
+from pathlib import Path
 
 import numpy as np
+import psutil
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import clock
@@ -11,13 +14,16 @@ from bench.backends import ITEM_BYTES
 from bench.layers import Dense, ReLU
 from bench.messages import Measured
 from bench.program import BackendModule, Settings
+from bench.sensors import Watcher
 from bench.workload import SGD, Workload
 
 BURSTS = 5
 BURST_SECONDS = 0.05
-# Sides of the square products, of which the fastest counts, and mebibytes that are read and as many written.
-SIDES = {"cpu": (512, 1024), "gpu": (2048, 4096, 8192, 16384)}
-MEBIBYTES = {"cpu": 64, "gpu": 1024}
+SIDES = {"cpu": (512, 1024), "gpu": (2048, 4096, 8192, 16384)}  # of the square products, of which the fastest counts
+# Mebibytes that are read and as many written: on a CPU twice its largest cache between these two, where there is room.
+MEBIBYTES = {"cpu": (64, 512), "gpu": (1024, 1024)}
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+ROOM = 16  # of the memory that is free, a copy reads one part in so many
 MOST_PRODUCTS = 1000
 MOST_STEPS = 8  # of a copy whose outputs are all alive until the fence
 WIDTH = 4096  # features of one sample in a copy
@@ -25,7 +31,7 @@ WIDTH = 4096  # features of one sample in a copy
 
 def measure(backend: BackendModule, settings: Settings) -> Measured:
     """Inference with one Dense as wide as its batch, and with one ReLU on more memory than caches hold."""
-    flat = replace(settings, layout="flat")
+    flat, watch = replace(settings, layout="flat"), Watcher(settings.device)
     products = []
     for side in SIDES[settings.device]:
         square = Workload("product", "", (side,), side, (Dense(side),), SGD(0.0))
@@ -33,18 +39,36 @@ def measure(backend: BackendModule, settings: Settings) -> Measured:
         products.append(_rates(backend, flat, square, side, amount, most=MOST_PRODUCTS))
     stream = Workload("copy", "", (WIDTH,), WIDTH, (ReLU(),), SGD(0.0))
     item = ITEM_BYTES[settings.precision]
-    samples = MEBIBYTES[settings.device] * 2**20 // (WIDTH * item)
-    copies = _rates(backend, flat, stream, samples, stream.bytes_per_step("infer", samples, item), most=MOST_STEPS)
-    return Measured(_best(products), tuple(copies))
+    samples = mebibytes(settings.device) * 2**20 // (WIDTH * item)
+    copy = _rates(backend, flat, stream, samples, stream.bytes_per_step("infer", samples, item), most=MOST_STEPS)
+    product = _best(products)
+    return Measured(product.rates, copy.rates, product.cores, watch.ended())
 
 
-def _best(tried: list[list[float]]) -> tuple[float, ...]:
-    return tuple(max(tried, key=statistics.median))
+class Rates(Struct, frozen=True):
+    """`rates`: an amount a second, for each burst; `cores`: CPU time over time, the median of the bursts."""
+
+    rates: tuple[float, ...]
+    cores: float
+
+
+def _best(tried: list[Rates]) -> Rates:
+    return max(tried, key=lambda one: statistics.median(one.rates))
+
+
+def mebibytes(device: str) -> int:
+    """How much a copy reads, so that caches do not hold it. A cache that the system does not tell counts as none."""
+    least, most = MEBIBYTES[device]
+    sizes = [
+        int(text[:-1]) / 1024 for path in CACHES.glob("index*/size") if (text := path.read_text().strip())[-1] == "K"
+    ]
+    room = psutil.virtual_memory().available / 2**20 / ROOM
+    return int(max(least, min(most, 2 * max(sizes, default=0.0), room)))
 
 
 def _rates(
     backend: BackendModule, settings: Settings, workload: Workload, batch: int, amount: int, *, most: int
-) -> list[float]:
+) -> Rates:
     """`amount` over the seconds of a step, for each of `BURSTS` bursts."""
     program = backend.build(workload, settings)
     feed = repeat(program.put(np.ones((batch, *workload.input), np.float32), np.zeros(batch, np.int32)))
@@ -52,4 +76,5 @@ def _rates(
     once = clock.seconds(program.infer, feed, program.fence)
     steps = min(most, max(1, round(BURST_SECONDS / once)))
     timings = clock.bursts(program.infer, feed, program.fence, steps=steps, count=BURSTS)
-    return [amount * steps / (timing.wall_ns / 1e9) for timing in timings]
+    cores = statistics.median(timing.cpu_ns / timing.wall_ns for timing in timings)
+    return Rates(tuple(amount * steps / (timing.wall_ns / 1e9) for timing in timings), cores)

@@ -6,7 +6,7 @@ from msgspec import Struct
 from bench.program import Facts, Settings
 from bench.sensors import Sensed
 
-VERSION = 3
+VERSION = 4
 DISK = "disk"  # the status of a worker that cannot write: no row's, for it ends the run
 
 
@@ -118,7 +118,8 @@ class Warmed(Struct, frozen=True, tag=True):
 class Bursts(Struct, frozen=True, tag=True):
     """One entry a burst; the rest speaks of all of them, `peak_bytes` of the case from its start.
 
-    `left_over`: seconds of work that went on after the fence, see `bench.quiet`. `seconds`: what the bursts took.
+    `left_over`: seconds of work that went on after the fence, see `bench.quiet`; `quiet_seconds`: what this process is
+    allowed of it, where it seemed more than the pilot's and was measured again. `seconds`: what the bursts took.
     """
 
     wall_ns: tuple[int, ...]
@@ -130,6 +131,7 @@ class Bursts(Struct, frozen=True, tag=True):
     left_over: float
     sensed: Sensed
     seconds: float
+    quiet_seconds: float = 0.0
 
 
 class Inspected(Struct, frozen=True, tag=True):
@@ -144,10 +146,15 @@ class Inspected(Struct, frozen=True, tag=True):
 
 
 class Measured(Struct, frozen=True, tag=True):
-    """One entry a burst at the best size: FLOP per second of a product, bytes per second read and written by a copy."""
+    """One entry a burst at the best size: FLOP per second of a product, bytes per second read and written by a copy.
+
+    `cores`: what the process used of them in that product.
+    """
 
     flops_per_second: tuple[float, ...]
     bytes_per_second: tuple[float, ...]
+    cores: float
+    sensed: Sensed
 
 
 class Proved(Struct, frozen=True, tag=True):

@@ -12,6 +12,8 @@ from bench.workload import SGD, Workload
 
 TERMS = 1024
 COLUMNS = (1.0001, 1.002, 1e-20)
+# A GPU's tensor cores take over from a certain size, and where a row is a multiple of 16 bytes.
+ROWS, REPEATED = 64, 16
 DTYPES = {"fp32": "float32", "fp64": "float64"}
 
 
@@ -43,11 +45,11 @@ def disagreement(backend: BackendModule, settings: Settings) -> str:
 
     It is also the framework's first work in the process, so that no case's first call pays for starting thread pools.
     """
-    program = backend.build(probe(COLUMNS, TERMS), _flat(settings))
-    ones, tiny = np.ones((1, TERMS), np.float32), np.full((1, TERMS), 1e-20, np.float32)
+    program = backend.build(probe(COLUMNS * REPEATED, TERMS), _flat(settings))
+    ones, tiny = np.ones((ROWS, TERMS), np.float32), np.full((ROWS, TERMS), 1e-20, np.float32)
     if reason := _precision(program.logits(ones)[0], settings.precision, "matrix product"):
         return reason
-    batch = program.put(ones, np.zeros(1, np.int32))
+    batch = program.put(ones, np.zeros(ROWS, np.int32))
     if reason := misplaced(program.kinds(program.infer(batch)), settings):
         return reason
     total = float(program.logits(tiny)[0, 2])
@@ -57,8 +59,8 @@ def disagreement(backend: BackendModule, settings: Settings) -> str:
     program.fence()
     if settings.layout == "flat":
         return ""
-    program = backend.build(convolution(COLUMNS), settings)
-    return _precision(program.logits(ones.reshape(1, 8, 8, -1))[0], settings.precision, "convolution")
+    program = backend.build(convolution(COLUMNS * REPEATED), settings)
+    return _precision(program.logits(ones.reshape(ROWS, 8, 8, -1))[0], settings.precision, "convolution")
 
 
 def _precision(totals: Array, precision: str, where: str) -> str:

@@ -13,6 +13,7 @@ WINDOW = 0.020  # seconds; libgomp's threads spin for 4 to 5 ms each before they
 MARGIN = 0.001  # seconds of CPU time that no check distinguishes from nothing
 SLACK = 3.0  # spinning varies by a third from burst to burst, and by more where another process wants the core
 TRIES = 3
+AGAIN = 10  # tries where the first three are in doubt: on a busy machine a read may outlast the spinning
 BACKLOG = 0.005  # seconds on a GPU; a burst that is not waited for leaves most of its 50 ms
 
 
@@ -23,7 +24,7 @@ def cpu_seconds() -> float:
     return process_time() - before
 
 
-def allowed(step: Step, feed: Iterator[Any], read: Callable[[], object], *, threads: int) -> float:
+def allowed(step: Step, feed: Iterator[Any], read: Callable[[], object], *, threads: int, tries: int = TRIES) -> float:
     """CPU seconds that may follow a fence: three times the most that followed steps whose results the host has read.
 
     Never more than half of what could be seen at all, or no fence could ever be found missing, but for idle threads
@@ -31,7 +32,7 @@ def allowed(step: Step, feed: Iterator[Any], read: Callable[[], object], *, thre
     """
     read()  # whatever an unfenced burst has left behind is over now
     spun = []
-    for _ in range(TRIES):
+    for _ in range(tries):
         step(next(feed))
         read()
         spun.append(cpu_seconds())

@@ -129,7 +129,10 @@ class Sample(Struct, frozen=True, tag=True):
 
 
 class Ceiling(Struct, frozen=True, tag=True):
-    """How fast one backend multiplies matrices and copies memory here, a rate for each burst; see `bench.ceilings`."""
+    """How fast one backend multiplies matrices and copies memory here, a rate for each burst; see `bench.ceilings`.
+
+    `cores`: what the product used of them.
+    """
 
     backend: str
     mode: str
@@ -140,6 +143,8 @@ class Ceiling(Struct, frozen=True, tag=True):
     flops_per_second: tuple[float, ...]
     bytes_per_second: tuple[float, ...]
     reason: str = ""
+    cores: float | None = None
+    sensed: Sensed | None = None
     schema: int = SCHEMA
 
 

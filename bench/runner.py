@@ -138,17 +138,21 @@ class Runner:
     def _ceiling(self, work: Work, following: Work | None) -> None:
         """A backend whose ceilings cannot be measured has none; its cases are measured all the same."""
         case = work.cases[0]
-        reason, rates = "", Measured((), ())
+        reason, found = "", None
         try:
             self._open(work, case, following)
             assert self.started
-            rates = self.started.process.expect(Measure(), Measured, monotonic() + self.run.deadline)
+            found = self.started.process.expect(Measure(), Measured, monotonic() + self.run.deadline)
         except WorkerFailed as error:
             reason = f"{error.failed.status}: {error.failed.reason}"
         self._end()
         axes = case.backend, case.mode, case.precision, case.device, case.threads
         origin = self._origin(case, PILOT_ROUND)
-        self._append(Ceiling(*axes, origin, rates.flops_per_second, rates.bytes_per_second, reason))
+        if found is None:
+            self._append(Ceiling(*axes, origin, (), (), reason))
+        else:
+            rates = found.flops_per_second, found.bytes_per_second
+            self._append(Ceiling(*axes, origin, *rates, cores=found.cores, sensed=found.sensed))
 
     def _measure(self, work: Work, cases: list[Case], following: Work | None) -> None:
         """The cases one after another in one process, and in a fresh one after a case that failed in it."""

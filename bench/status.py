@@ -42,6 +42,9 @@ def of(
         said.append(("ok", "unproved: nothing says that it does what another program does"))
     elif any(sample.compilations is None for sample in samples.values()):
         said.append(("ok", "its framework cannot say how often it compiled: that the warm-up ended is taken on trust"))
+    if any(s.sensed.gpu and s.sensed.gpu.foreign is None for s in samples.values()):
+        # In a container NVML names the host's processes, and among them not this one.
+        said.append(("ok", "the driver does not tell which processes are this run's: others may have used the GPU"))
     status = min((name for name, _ in said), key=STATUSES.index, default="ok")
     return status, "; ".join(reason for _, reason in said)
 

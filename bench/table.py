@@ -154,6 +154,7 @@ def _row(
         )
         if backends.get(case.backend).packages:
             row = _bounded(row, bounds.of(case, step / 1e3, pilot, found[case.precision, case.device, case.threads]))
+            row = _remarked(row, bounds.idle_threads(case, records.values()))
     if case.measure == "latency":
         calls = [call for process in steps for call in process]
         p50, p90, p99 = (stats.percentile(calls, wanted) for wanted in (50, 90, 99))
@@ -192,6 +193,10 @@ def _bounded(row: Row, found: Bounds) -> Row:
         return row
     why = "an algorithm with fewer operations, or a cache, does it honestly"
     said = f"faster than it should be, {' and '.join(above)}: {why}"
+    return _remarked(row, said)
+
+
+def _remarked(row: Row, said: str) -> Row:
     return replace(row, reason="; ".join(filter(None, (row.reason, said))))
 
 

@@ -1,7 +1,10 @@
 """One case in its worker: its program is built, warmed, timed and inspected. It knows no records and no parent."""
 
+from collections.abc import Iterator
 from itertools import cycle, repeat
+from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from bench.workload import Workload
 
 FIRST_CALLS = 3  # timed apart
 DISPATCHED = 8  # calls in a row that no framework's queue refuses
+DISPATCHES = 5  # times that they are made
 FENCES = 200  # a burst lasts as long as so many of them at least
 
 
@@ -114,6 +118,10 @@ class Trial:
             if attempt == 0 or left_over > question.quiet_seconds:
                 found = self._left_over(question.quiet_steps)
                 left_over = min(left_over, found) if attempt else found
+        allowed = 0.0
+        if question.quiet_seconds and left_over > question.quiet_seconds and self.settings.device == "cpu":
+            # Idle threads may spin longer in this process than in the pilot's; a missing fence is no less seen.
+            allowed = quiet.allowed(step, feed, self._read, threads=self.settings.threads, tries=quiet.AGAIN)
         return Bursts(
             wall_ns=tuple(t.wall_ns for t in timings),
             cpu_ns=tuple(t.cpu_ns for t in timings),
@@ -124,6 +132,7 @@ class Trial:
             left_over=left_over,
             sensed=sensed,
             seconds=seconds,
+            quiet_seconds=allowed,
         )
 
     def inspect(self) -> Inspected:
@@ -132,15 +141,22 @@ class Trial:
         allowed = quiet.BACKLOG
         if self.settings.device == "cpu":
             allowed = quiet.allowed(step, feed, self._read, threads=self.settings.threads)
-        dispatch = clock.dispatch_seconds(step, feed, program.fence, steps=DISPATCHED)
-        whole = clock.burst(step, feed, program.fence, steps=DISPATCHED).wall_ns / 1e9 / DISPATCHED
+        dispatch = median(
+            clock.dispatch_seconds(step, feed, program.fence, steps=DISPATCHED) for _ in range(DISPATCHES)
+        )
+        whole = self._a_step(feed, DISPATCHED)
         alone = None
         if self.ours and dispatch >= BLOCKING * whole and len(self.data[0][1]) > 1:
             (x, y), *_ = self.data
             image = repeat(program.put(x[:1], y[:1]))
             clock.burst(step, image, program.fence, steps=evidence.FIRST_STEPS)
-            alone = clock.burst(step, image, program.fence, steps=4 * DISPATCHED).wall_ns / 1e9 / (4 * DISPATCHED)
+            alone = self._a_step(image, 4 * DISPATCHED)
         return Inspected(dispatch_seconds=dispatch, one_image_seconds=alone, quiet_seconds=allowed)
+
+    def _a_step(self, feed: Iterator[Any], steps: int) -> float:
+        """Seconds, by the median of a few bursts: one alone may meet anything."""
+        bursts = [clock.burst(self.step, feed, self.program.fence, steps=steps) for _ in range(DISPATCHES)]
+        return median(burst.wall_ns for burst in bursts) / 1e9 / steps
 
     def _left_over(self, steps: int) -> float:
         if self.settings.device == "gpu":

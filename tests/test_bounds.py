@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
-from test_table import CASE, JAX, ceiling, pilot
+from test_table import CASE, JAX, ceiling, pilot, sensed
 
 from bench import bounds, workloads
 from bench.bounds import Bounds, Ceilings
@@ -42,6 +42,27 @@ def test_a_ceiling_that_could_not_be_measured_is_none() -> None:
     assert best(failed, ceiling(JAX)) == best(ceiling(JAX))
     assert best(pilot(CASE)) is None
     assert best() is None
+
+
+def test_what_others_used_beside_a_ceiling_is_told_with_it() -> None:
+    beside = replace(ceiling(CASE), sensed=sensed(others=0.9))
+    found = best(replace(ceiling(JAX, flops=(1.0,), moved=(1.0,)), sensed=sensed(others=0.1)), beside)
+    assert found is not None and found.others_cores == pytest.approx(0.9)
+    quiet = best(replace(ceiling(CASE), sensed=sensed(others=None)))
+    assert quiet is not None and quiet.others_cores is None
+
+
+@pytest.mark.parametrize(
+    ("cores", "others", "told"),
+    [(1.0, 0.0, True), (1.4, 0.0, True), (1.9, 0.0, False), (1.0, 0.9, False), (None, 0.0, False)],
+)
+def test_a_thread_pool_that_is_too_small_is_told(cores: float | None, others: float, told: bool) -> None:
+    two = replace(CASE, threads=2)
+    record = replace(ceiling(two), cores=cores, sensed=sensed(others=others))
+    assert ("thread pool may be smaller" in bounds.idle_threads(two, [record])) is told
+    assert bounds.idle_threads(replace(JAX, threads=2), [record]) == ""
+    assert bounds.idle_threads(replace(two, threads=1), [replace(record, threads=1)]) == ""
+    assert bounds.idle_threads(replace(two, device="gpu"), [replace(record, device="gpu")]) == ""
 
 
 # --- shares -----------------------------------------------------------------------------------------------------------

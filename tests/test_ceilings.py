@@ -1,12 +1,16 @@
 """Ceilings with a made-up backend and clock: which sizes are tried, what of, and that the fastest one holds."""
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from bench import ceilings, clock
+from bench.ceilings import Rates
 from bench.layers import Dense, ReLU
 from bench.messages import Measured
 from bench.program import Facts, Settings
@@ -79,7 +83,7 @@ def test_a_product_is_square_and_a_copy_larger_than_a_cache(monkeypatch: pytest.
     assert [(workload.input, batch) for workload, _, batch, _ in products] == [((512,), 512), ((1024,), 1024)]
     for workload, _, side, _ in products:
         assert side * workload.flops_per_sample("infer") == pytest.approx(2 * side**3, rel=0.01)
-    assert [nbytes for *_, nbytes in copies] == [64 * MIB]
+    assert [nbytes for *_, nbytes in copies] == [ceilings.mebibytes("cpu") * MIB]
     assert all(workload.bytes_per_step("infer", batch, 4) == 2 * nbytes for workload, _, batch, nbytes in copies)
     assert all(settings.layout == "flat" for _, settings, *_ in fake.built)
 
@@ -88,7 +92,30 @@ def test_fp64_takes_half_the_samples_for_as_many_bytes(monkeypatch: pytest.Monke
     fake = Fake(monkeypatch, steadily(1e11, 1e10))
     measure(fake, Settings("eager", "fp64", "nhwc", "cpu", 2))
     sizes = [batch for workload, _, batch, _ in fake.built if isinstance(workload.layers[0], ReLU)]
-    assert sizes == [ceilings.MEBIBYTES["cpu"] * MIB // (ceilings.WIDTH * 8)]
+    assert sizes == [ceilings.mebibytes("cpu") * MIB // (ceilings.WIDTH * 8)]
+
+
+@pytest.mark.parametrize(
+    ("caches", "free_gib", "wanted"),
+    [
+        (("48K", "2048K", "32768K"), 64, 64),
+        (("48K", "2048K", "131072K"), 64, 256),
+        (("48K", "491520K"), 64, 512),  # a host's whole cache, which a virtual machine shares with others
+        (("48K", "491520K"), 2, 128),
+        (("48K", "491520K"), 0.5, 64),
+        ((), 64, 64),
+    ],
+)
+def test_a_copy_is_larger_than_the_largest_cache_and_leaves_memory_free(
+    caches: tuple[str, ...], free_gib: float, wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, size in enumerate(caches):
+        (tmp_path / f"index{number}").mkdir()
+        (tmp_path / f"index{number}" / "size").write_text(f"{size}\n")
+    monkeypatch.setattr(ceilings, "CACHES", tmp_path)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free_gib * 2**30))
+    assert ceilings.mebibytes("cpu") == wanted
+    assert ceilings.mebibytes("gpu") == 1024 or free_gib < 16
 
 
 @pytest.mark.parametrize(("slow", "best"), [(512, 2e11), (1024, 2e11)])
@@ -101,4 +128,5 @@ def test_the_size_that_is_fastest_holds(slow: int, best: float, monkeypatch: pyt
 
 
 def test_one_lucky_burst_does_not_make_a_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ceilings._best([[1.0, 1.0, 9.0], [2.0, 2.0, 2.0]]) == (2.0, 2.0, 2.0)
+    lucky, steady = Rates((1.0, 1.0, 9.0), 1.0), Rates((2.0, 2.0, 2.0), 1.5)
+    assert ceilings._best([lucky, steady]) == steady

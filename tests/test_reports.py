@@ -404,6 +404,12 @@ def test_markdown_names_the_ceilings_and_whose_they_are() -> None:
     assert "Ceilings:" not in markdown.render(report())
 
 
+def test_markdown_doubts_ceilings_beside_a_neighbour() -> None:
+    text = markdown.render(one([*RECORDS, replace(ceiling(CASE), sensed=sensed(others=0.9))]))
+    assert "Doubt them: other processes used 0.9 cores." in text
+    assert "Doubt them" not in markdown.render(one([*RECORDS, replace(ceiling(CASE), sensed=sensed(others=0.1))]))
+
+
 @pytest.mark.parametrize(
     ("arithmetic", "memory", "dispatch", "by", "text"),
     [

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from test_table import CASE, run_of
 
 from bench import backends, machine, records
+from bench import run as runs
 from bench.__main__ import main
 from bench.errors import BenchError
 from bench.records import Ledger, Session
@@ -189,16 +190,19 @@ def test_the_step_s_own_interval_is_judged_against_the_long_run() -> None:
 def test_a_comparison_is_judged_by_its_interval(
     tmp_path: Path, step_ms: float, interval: list[float] | None, verdict: str
 ) -> None:
+    here = machine.read()
     train = {"idiom_us": step_ms * 1e3, "ratio": 1.0, "interval": interval}
     (tmp_path / "handwritten").mkdir()
     result = {
         "framework": "torch",
         "mode": "eager",
         "model": "mlp",
-        "commit": handwritten.runs.commit(),
+        **{"commit": runs.commit(), "harness": runs.harness()},
+        **{"cpu": here.cpu, "cores": here.cores},
         "train": train,
     }
-    line = json.dumps(result)
+    others = [result | {"train": train | {"ratio": 9.0}, name: "another"} for name in ("commit", "harness", "cpu")]
+    line = "\n".join(map(json.dumps, (result, *others)))
     (tmp_path / "handwritten" / "results.jsonl").write_text(line + "\n")
     found = {one.name: one.verdict for one in handwritten.judge(tmp_path)}
     assert found.pop("torch eager mlp train") == verdict

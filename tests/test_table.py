@@ -399,6 +399,18 @@ def test_a_framework_that_cannot_say_how_often_it_compiled_is_taken_on_trust() -
     assert row.reason.startswith("its framework cannot say how often it compiled")
 
 
+@pytest.mark.parametrize(("foreign", "told"), [(None, True), (0, False)])
+def test_a_gpu_whose_processes_nobody_names_is_told(foreign: int | None, told: bool) -> None:
+    gpu = Gpu(1980, 2619, 350.0, 41, 0, foreign)
+    row = row_of([pilot(CASE), *(replace(sample(CASE, n, 2.0), sensed=replace(sensed(), gpu=gpu)) for n in range(6))])
+    assert (row.status, "others may have used the GPU" in row.reason) == ("ok", told)
+
+
+def test_a_thread_pool_that_is_smaller_than_its_threads_is_told_in_the_row() -> None:
+    row = row_of([*STEADY, replace(ceiling(CASE), cores=1.0, sensed=sensed())])
+    assert (row.status, "used 1.0 cores of 4 threads" in row.reason) == ("ok", True)
+
+
 # --- what bounds it ---------------------------------------------------------------------------------------------------
 
 

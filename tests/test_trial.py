@@ -172,8 +172,22 @@ def test_what_seems_left_over_is_listened_to_again(
 ) -> None:
     rest = list(heard)
     monkeypatch.setattr(quiet, "cpu_seconds", lambda: rest.pop(0))
+    monkeypatch.setattr(quiet, "allowed", lambda *_, **__: 0.0)
     assert burst(Fake(), Burst(3, 4, 5, 0.01)).left_over == left
     assert len(heard) - len(rest) == looks
+
+
+@pytest.mark.parametrize(
+    ("heard", "question", "again"),
+    [([0.004] * 20, 0.001, 0.013), ([0.0], 0.001, 0.0), ([0.004] * 20, 0.0, 0.0)],
+    ids=["it seems too much", "it is quiet", "a pilot's, which asks for it last"],
+)
+def test_what_idle_threads_spin_is_measured_again_in_the_process_that_seems_loud(
+    heard: list[float], question: float, again: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest = list(heard)
+    monkeypatch.setattr(quiet, "cpu_seconds", lambda: rest.pop(0))
+    assert burst(Fake(), Burst(3, 4, 5, question)).quiet_seconds == pytest.approx(again)
 
 
 def test_a_compilation_inside_the_bursts_is_counted() -> None:
@@ -271,6 +285,8 @@ TWO = replace(CASE, threads=2)
         ({"finite": False}, "a weight is not finite"),
         ({"left_over": 0.0021}, "not quiet after the fence: 2.1 ms of work went on, allowed 2"),
         ({"left_over": 0.002}, ""),
+        ({"left_over": 0.004, "quiet_seconds": 0.013}, ""),
+        ({"left_over": 0.037, "quiet_seconds": 0.001}, "not quiet after the fence: 37 ms of work went on, allowed 2"),
         ({"sensed": sensed(suspended=30.0)}, "the machine slept 30 s during the timed bursts; measure again"),
         ({"sensed": sensed(suspended=0.0005)}, ""),
         ({"sensed": sensed(suspended=None)}, ""),

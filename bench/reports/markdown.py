@@ -8,6 +8,7 @@ from math import isfinite
 from tabulate import tabulate
 
 from bench.backends import OWN
+from bench.patience import BUSY
 from bench.stats import samples_for
 from bench.table import Report, Row
 from bench.workloads import get
@@ -75,6 +76,7 @@ def ceiling_lines(report: Report) -> list[str]:
     return [
         f"Ceilings: {rate(c.flops_per_second, c.flops_spread)} GFLOP/s of matrix products ({c.flops_by}), "
         f"{rate(c.bytes_per_second, c.bytes_spread)} GB/s of copying ({c.bytes_by})."
+        + (f" Doubt them: other processes used {c.others_cores:.1f} cores." if (c.others_cores or 0.0) > BUSY else "")
         for c in report.ceilings
     ]
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import backends
+from bench import backends, machine
 from bench import run as runs
 from bench.selftest.finding import Finding
 
@@ -36,7 +36,10 @@ def judge(folder: Path) -> list[Finding]:
         why = "no comparison was made" if SCRIPT.exists() else "only a checkout has the hand-written loops"
         return [Finding("handwritten", "all", f"at most {TIGHT} or {LOOSE}", why, "skipped")]
     found = [json.loads(line) for line in path.read_text().splitlines()]
-    latest = {(r["framework"], r["mode"], r["model"]): r for r in found if r["commit"] == runs.commit()}
+    here = machine.read()
+    ours = {"commit": runs.commit(), "harness": runs.harness(), "cpu": here.cpu, "cores": here.cores}
+    valid = [r for r in found if all(r.get(name) == value for name, value in ours.items())]
+    latest = {(r["framework"], r["mode"], r["model"]): r for r in valid}
     lacking = [name for name in _wanted() if name not in latest]
     none = [Finding("handwritten", " ".join(name), "a comparison", "none was made", "not settled") for name in lacking]
     return none + [

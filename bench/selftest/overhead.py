@@ -25,8 +25,8 @@ def run(suite: str, folder: Path) -> Path:
     folder = folder.with_name(f"{folder.name}-{runs.commit()}-{runs.harness()}")  # other code is another run
     told = ("--resume", str(folder)) if folder.exists() else (suite, "--out", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if command("run", *told, log=folder.with_suffix(".log")) not in (0, 1, 3):
-        raise BenchError(f"the suite {suite} did not end: see {folder.with_suffix('.log')}")
+    if code := command("run", *told, log=folder.with_suffix(".log")):
+        raise BenchError(f"the suite {suite} ended with exit code {code}: see {folder.with_suffix('.log')}")
     return folder
 
 

@@ -38,7 +38,8 @@ def sources() -> str:
 def origin() -> Result:
     """Where, and of which code, a result is."""
     here = machine.read()
-    return {"commit": run.commit(), "sources": sources(), "cpu": here.cpu, "cores": here.cores}
+    code = {"commit": run.commit(), "harness": run.harness(), "sources": sources()}
+    return code | {"cpu": here.cpu, "cores": here.cores}
 
 
 def there(results: list[Result], wanted: Result, bursts: int) -> dict[Combination, Result]:
