@@ -93,6 +93,9 @@ def gate(
     base_flags: Annotated[
         list[str], typer.Option(help="Compare with mode=, precision=, layout=, threads= or VARIABLE=; may be repeated.")
     ] = [],
+    against: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A stored run of this machine, in place of a base measured now.")
+    ] = None,
     program: Programs = [],
     workload: Workloads = [],
     backend: Backends = [],
@@ -107,7 +110,7 @@ def gate(
 ) -> None:
     """Did it get slower? Both arms measured side by side; exit 0 no, 1 FAIL, 4 INVALID."""
     filters = Filters(tuple(workload), tuple(backend), tuple(mode), tuple(device))
-    asked = Compared(suite, tuple(program), filters, base_env, base_ref, tuple(base_flags), out)
+    asked = Compared(suite, tuple(program), filters, base_env, base_ref, tuple(base_flags), out, against)
     raise typer.Exit(gating.execute(gating.Request(asked, resume, deadline, patience, format, strict)))
 
 

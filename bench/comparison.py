@@ -19,7 +19,10 @@ from bench.run import Program
 from bench.suite import Filters, Planned, find, load, plan
 
 CONTROL = {"workload": "mlp", "phase": "infer", "measure": "throughput", "backend": "control", "mode": "eager"}
-WAYS = "--base-env PATH (another Python environment), --base-ref REV (another revision) or --base-flags NAME=VALUE"
+WAYS = (
+    "--base-env PATH (another Python environment), --base-ref REV (another revision), --base-flags NAME=VALUE "
+    "or --against RUN (a stored run)"
+)
 
 
 class Asked(Struct, frozen=True):
@@ -32,6 +35,7 @@ class Asked(Struct, frozen=True):
     base_ref: str | None
     base_flags: tuple[str, ...]
     out: Path | None
+    against: Path | None = None
 
 
 def make(asked: Asked, deadline: float) -> tuple[Comparison, Path]:

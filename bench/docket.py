@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bench import measuring, programs, proofs, workloads
 from bench.arms import Arm
 from bench.backends import is_own
+from bench.baseline import Baseline
 from bench.errors import BenchError
 from bench.feeds import write as write_feed
 from bench.messages import Failed, Opened
@@ -12,6 +15,8 @@ from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pair, Pairing, Rec
 from bench.process import Process, WorkerFailed
 from bench.records import Case, Ledger, Origin, Pilot, Proof, drop_torn_line
 from bench.run import now
+
+CONTROL_WARM_UP = 0.2  # seconds: nothing of it compiles
 
 
 class Docket:
@@ -25,6 +30,7 @@ class Docket:
         self.records: list[Record] = list(read_lines(path))
         self.ledger = Ledger(path)
         self.alive: list[Process] = []
+        self.baseline = Baseline(Path(comparison.against)) if comparison.against else None
 
     @property
     def arms(self) -> tuple[Arm, Arm]:
@@ -67,9 +73,10 @@ class Docket:
     def subject(self, arm: Arm, case: Case, number: int) -> measuring.Subject:
         feed = "" if is_own(case.backend) else self.feed(case.data, case.batch)
         proof = self.proof(arm, case)
-        return measuring.Subject(
-            self.comparison.protocol, case, feed, proof, self.origin(arm, case, number), 0.0, False
-        )
+        protocol = self.comparison.protocol
+        if case.backend == "control":
+            protocol = replace(protocol, warm_up_seconds=min(protocol.warm_up_seconds, CONTROL_WARM_UP))
+        return measuring.Subject(protocol, case, feed, proof, self.origin(arm, case, number), 0.0, False)
 
     def origin(self, arm: Arm, case: Case, number: int) -> Origin:
         machine = self.comparison.machine.digest

@@ -1,7 +1,7 @@
 """Measures a comparison: the proofs and pilots of both arms, then pairs of fresh processes in two stages."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -10,12 +10,13 @@ from bench import backends, gate, measuring, proofs, stages
 from bench.arms import Arm
 from bench.docket import Docket, case_of
 from bench.evidence import Evidence
-from bench.messages import Failed
+from bench.messages import Failed, Opened
 from bench.pairer import Pairer
 from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pairing, cells
 from bench.patience import Patience
-from bench.process import Process, WorkerFailed
+from bench.process import WorkerFailed
 from bench.progress import Watch
+from bench.prover import AT_ONCE
 from bench.records import PILOT_ROUND, Proof
 from bench.stages import EXPECTED, Group, Turn, label
 
@@ -29,22 +30,25 @@ class Gatekeeper:
         self.patience = Patience(patience)
         self.pairer = Pairer(self.docket, self.patience)
         self.evidence: dict[str, Evidence] = {}
+        self.making: dict[Path, proofs.Making | WorkerFailed] = {}
 
     def execute(self) -> None:
         """Measures what is missing; whatever happens, no worker outlives this call."""
         comparison, arms = self.comparison, self.docket.arms
         proofs_ = [(arm, group) for arm in arms for group in self._proved_together(arm)]
-        pilots = [(arm, pairing) for pairing in comparison.cells for arm in arms]
+        pilots = comparison.cells
         first = stages.turns(comparison, comparison.cells, 1)
         expected = EXPECTED["proof"] * len(proofs_) + EXPECTED["pilot"] * len(pilots) + sum(t.expected for t in first)
         self.watch = Watch(expected, len(proofs_) + len(pilots) + len(first))
         try:
-            for arm, group in proofs_:
+            self._recall()
+            for place, (arm, group) in enumerate(proofs_):
+                self._begin(proofs_[place : place + AT_ONCE])
                 self._work(f"{label(group[0])} {arm.name} proof", EXPECTED["proof"], partial(self._prove, arm, group))
-            for arm, pairing in pilots:
+            for pairing in pilots:
                 case = pairing.candidate
-                name = f"{label(pairing)} {case.phase} {case.measure} {case.batch} {arm.name} pilot"
-                self._work(name, EXPECTED["pilot"], partial(self.pilot, arm, pairing))
+                name = f"{label(pairing)} {case.phase} {case.measure} {case.batch} pilots"
+                self._work(name, EXPECTED["pilot"], partial(self.pilot, pairing))
             self._stage(first)
             if suspects := self.suspects():
                 second = stages.turns(comparison, (*suspects, comparison.control), 2)
@@ -53,7 +57,18 @@ class Gatekeeper:
             shutil.rmtree(self.docket.folder / "cache", ignore_errors=True)
         finally:
             self.watch.close()
+            for making in self.making.values():
+                if isinstance(making, proofs.Making):
+                    making.abandon()
             self.docket.close()
+
+    def _recall(self) -> None:
+        """What a stored run says of its cases, put on record as the base's."""
+        docket = self.docket
+        for pairing in self.comparison.cells if docket.baseline else ():
+            for record in docket.baseline.known(pairing.base) if docket.baseline else ():
+                if record not in docket.records:
+                    docket.append(record)
 
     def _proved_together(self, arm: Arm) -> list[Group]:
         """The cells by the arm's own worker: two candidates may share a base."""
@@ -80,20 +95,39 @@ class Gatekeeper:
         for turn in turns:
             self._work(str(turn), turn.expected, partial(self.pairer.take, turn))
 
-    def _prove(self, arm: Arm, group: Group) -> None:
+    def _subject(self, arm: Arm, group: Group) -> tuple[proofs.Subject, Path]:
+        """What is to be proved, and where its evidence is kept: two arms alike share it."""
         ours = [case_of(arm, pairing) for pairing in group]
-        case, docket = ours[0], self.docket
+        feeds = tuple(sorted({(one.data, one.batch) for one in ours}))
+        subject = proofs.subject_of(ours[0], feeds, self.comparison.seed)
+        versions = arm.versions_of(ours[0].backend)
+        return subject, proofs.path_of(subject, self.comparison.machine, versions, arm.launch)
+
+    def _begin(self, coming: Iterable[tuple[Arm, Group]]) -> None:
+        """Starts those of the next proofs that are neither there nor begun: none is timed."""
+        docket, deadline = self.docket, self.comparison.deadline
+        for arm, group in coming:
+            case, (subject, path) = case_of(arm, group[0]), self._subject(arm, group)
+            if docket.proof(arm, case) or path in self.making or proofs.cached(path):
+                continue
+            try:
+                files = {f"{data}/{batch}": docket.feed(data, batch) for data, batch in subject.feeds}
+                log = docket.log("proof", arm, case)
+                self.making[path] = proofs.Making(subject, path, files, log=log, deadline=deadline, launch=arm.launch)
+            except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes
+                self.making[path] = error
+
+    def _prove(self, arm: Arm, group: Group) -> None:
+        case, docket = case_of(arm, group[0]), self.docket
         if docket.proof(arm, case):
             return
-        feeds = tuple(sorted({(one.data, one.batch) for one in ours}))
-        subject = proofs.subject_of(case, feeds, self.comparison.seed)
-        path = proofs.path_of(subject, self.comparison.machine, arm.versions_of(case.backend), arm.launch)
-        log, cached = docket.log("proof", arm, case), proofs.cached(path)
+        subject, path = self._subject(arm, group)
+        log, making = docket.log("proof", arm, case), self.making.pop(path, None)
         try:
-            if not cached:
-                files = {f"{data}/{batch}": docket.feed(data, batch) for data, batch in feeds}
-                deadline = self.comparison.deadline
-                proofs.Making(subject, path, files, log=log, deadline=deadline, launch=arm.launch).finish()
+            if isinstance(making, WorkerFailed):
+                raise making
+            if making:
+                making.finish()
         except WorkerFailed as error:
             for pairing in group:
                 docket.lose(pairing, arm, error.failed, log)
@@ -106,25 +140,33 @@ class Gatekeeper:
             self.evidence.setdefault(case.workload, found)
         errors = verdict.parity_fp64, verdict.parity_error, verdict.broken, verdict.first_losses
         origin = docket.origin(arm, case, PILOT_ROUND)
-        docket.append(ArmProof(arm.name, Proof(case.worker, origin, *errors, cached, verdict.broken_feeds)))
+        docket.append(ArmProof(arm.name, Proof(case.worker, origin, *errors, making is None, verdict.broken_feeds)))
         for pairing in group if verdict.broken else ():
             docket.lose(pairing, arm, Failed("parity_failed", verdict.broken), log)
 
-    def pilot(self, arm: Arm, pairing: Pairing) -> None:
-        """One case alone in a fresh process of one arm: what both arms will do, and how silent this one is."""
-        docket = self.docket
-        if docket.lost(pairing) or docket.pilot(arm, pairing):
+    def pilot(self, pairing: Pairing) -> None:
+        """One case alone in a fresh process of each arm: what both arms will do, and how silent each of them is."""
+        docket, case = self.docket, pairing.candidate
+        missing = [arm for arm in docket.arms if not docket.pilot(arm, pairing)]
+        if docket.lost(pairing) or not missing:
             return
         self.patience.wait()
-        case, until = case_of(arm, pairing), monotonic() + self.comparison.deadline
-        log = docket.log(f"pilot-{case.phase}-{case.measure}-{case.batch}", arm, case)
-        worker: Process | None = None
-        try:
-            worker = docket.open(arm, case, log, until)
-            found = measuring.pilot(worker, docket.subject(arm, case, PILOT_ROUND), until)
-            docket.append(ArmPilot(arm.name, found))
-            docket.end(worker)
-        except WorkerFailed as error:
-            docket.lose(pairing, arm, error.failed, log)
-            if worker:
-                docket.kill(worker)
+        what = f"pilot-{case.phase}-{case.measure}-{case.batch}"
+        logs = {arm.name: docket.log(what, arm, case_of(arm, pairing)) for arm in missing}
+        # Importing keeps one core busy; but on a GPU the second process would hold memory beside the first.
+        for together in [missing] if case.device == "cpu" else [[arm] for arm in missing]:
+            until, arm = monotonic() + self.comparison.deadline, together[0]
+            workers = [docket.start(arm, case_of(arm, pairing), logs[arm.name]) for arm in together]
+            try:
+                for arm, worker in zip(together, workers, strict=True):  # noqa: B007 - it names whose failure it was
+                    worker.wait_for(Opened, until)
+                for arm, worker in zip(together, workers, strict=True):
+                    subject = docket.subject(arm, case_of(arm, pairing), PILOT_ROUND)
+                    found = measuring.pilot(worker, subject, monotonic() + self.comparison.deadline)
+                    docket.append(ArmPilot(arm.name, found))
+                    docket.end(worker)
+            except WorkerFailed as error:
+                docket.lose(pairing, arm, error.failed, logs[arm.name])
+                for worker in workers:
+                    docket.kill(worker)
+                return

@@ -31,7 +31,7 @@ class Pairer:
             return
         docket.check_files()
         self.patience.wait()
-        if todo[0].candidate.device == "gpu":
+        if todo[0].candidate.device == "gpu" or docket.baseline:
             self.whole(todo, turn)
         else:
             self.alternating(todo, turn)
@@ -62,10 +62,19 @@ class Pairer:
             self.docket.end(worker)
 
     def whole(self, todo: list[Pairing], turn: Turn) -> None:
-        """One arm's process after the other's: a GPU would be shared between two live ones by rules of its own."""
+        """One arm's process after the other's: a GPU would be shared between two live ones by rules of its own.
+
+        Of a stored run nothing is measured: its half of the pair is what it holds.
+        """
         halves: dict[Case, dict[str, Half]] = {pairing.candidate: {} for pairing in todo}
         before = sensors.read()
+        if baseline := self.docket.baseline:
+            for pairing in todo:
+                if half := baseline.half(pairing.base, turn.stage, turn.number):
+                    halves[pairing.candidate]["base"] = half
         for arm in self.docket.arms if turn.base_first else self.docket.arms[::-1]:
+            if baseline and arm.name == "base":
+                continue
             worker: Process | None = None
             for pairing in todo:
                 case, until = case_of(arm, pairing), monotonic() + self.docket.comparison.deadline
@@ -102,8 +111,7 @@ class Pairer:
                 steps=self._steps(pairing)[1],
                 base=base,
                 candidate=candidate,
-                # Around whole processes the readings would count both arms' own work as a neighbour's.
-                others_cores=sensors.others(readings) if alternating else None,
+                others_cores=sensors.others(readings) if alternating else _others(halves),
                 stolen_cores=sensors.stolen(readings),
                 started=now(),
             )
@@ -139,3 +147,8 @@ class Pairer:
 
     def _log(self, arm: Arm, pairing: Pairing, turn: Turn) -> Path:
         return self.docket.log(f"pair{turn.stage}.{turn.number}", arm, case_of(arm, pairing))
+
+
+def _others(halves: list[Half]) -> float | None:
+    """The most that other processes used beside either: readings around both would count the arms' own work."""
+    return max((seen for half in halves if (seen := sensors.others(half.sensed.readings)) is not None), default=None)

@@ -31,7 +31,8 @@ class Pairing(Struct, frozen=True):
 class Comparison(Struct, frozen=True):
     """Everything that was decided before the first pair.
 
-    `left_out`: cases of the suite that are no cells, with the reason. `digests`: of the user's own files, by path.
+    `left_out`: cases of the suite that are no cells, with the reason. `digests`: of files that must not change
+    meanwhile, by path. `against`: the folder of a stored run that is the base, empty where both arms are measured.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Comparison(Struct, frozen=True):
     started: str
     left_out: tuple[str, ...] = ()
     digests: dict[str, str] = {}
+    against: str = ""
     schema: int = SCHEMA
 
     @property

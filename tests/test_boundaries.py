@@ -116,6 +116,7 @@ PURE = (
 )
 RUNNING = {
     "bench.runner",
+    "bench.baseline",
     "bench.starts",
     "bench.process",
     "bench.worker",

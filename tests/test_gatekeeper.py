@@ -147,7 +147,7 @@ def test_a_base_of_stepwatch_s_own_is_the_one_that_is_measured(tmp_path: Path) -
 def test_whole_processes_in_turn_as_on_a_gpu(tmp_path: Path) -> None:
     """The way of a GPU, tried on the CPU: one arm's process ends before the other's begins."""
     copy = copied(tmp_path, slower(0.5))
-    copy.change("bench/pairer.py", 'if todo[0].candidate.device == "gpu":', "if True:")
+    copy.change("bench/pairer.py", 'if todo[0].candidate.device == "gpu" or docket.baseline:', "if True:")
     ended = gated(copy)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     _, records = pairs.read(copy.out)

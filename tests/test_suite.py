@@ -212,7 +212,9 @@ def test_a_shipped_suite_loads_and_plans(name: str) -> None:
         case = one.case
         assert case.workload in workloads.names() and case.backend in backends.REGISTRY
         assert case.mode in backends.MODES and case.layout in (*backends.LAYOUTS, "flat")
-        assert case.device == ("cpu" if case.backend == "null" or name in ("cpu", "gate", "self") else "gpu")
+        assert case.device == (
+            "cpu" if case.backend == "null" or name in ("cpu", "gate", "self", "baseline") else "gpu"
+        )
         assert case.threads == GPU_MACHINE.cores
         assert case.data not in ("auto", "")
 

@@ -148,8 +148,7 @@ def _docket(folder: Path, step: str, products: int) -> Docket:
         folders.make(folder, "gate.json", comparison)
     comparison, _ = pairs.read(folder)
     keeper = Gatekeeper(comparison, folder, patience=0.0)
-    for arm in keeper.docket.arms:
-        keeper.pilot(arm, comparison.pairings[0])
+    keeper.pilot(comparison.pairings[0])
     return keeper.docket
 
 

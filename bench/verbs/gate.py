@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from bench import baseline, gate, interpreters, machine, pairs, revisions
 from bench import comparison as comparisons
 from bench import folder as folders
-from bench import gate, interpreters, machine, pairs, revisions
 from bench import run as runs
 from bench.comparison import Asked
 from bench.errors import CANNOT_WRITE, BenchError
@@ -52,7 +53,7 @@ def _execute(request: Request) -> int:
     if request.resume:
         folder, comparison = request.resume, _continued(request, request.resume)
     else:
-        comparison, folder = comparisons.make(request.asked, deadline)
+        comparison, folder = _comparison(request.asked, deadline)
     try:
         if not request.resume:
             folders.make(folder, "gate.json", comparison)
@@ -80,6 +81,16 @@ def _execute(request: Request) -> int:
     return gate.exit_code(report.judgement, strict=request.strict)
 
 
+def _comparison(asked: Asked, deadline: float) -> tuple[Comparison, Path]:
+    if asked.against is None:
+        return comparisons.make(asked, deadline)
+    if replace(asked, against=None, out=None) != NOTHING:
+        raise BenchError(
+            "--against takes the cells from the stored run: leave out the suite, --program, bases and filters"
+        )
+    return baseline.make(asked.against, asked.out, deadline)
+
+
 def _continued(request: Request, folder: Path) -> Comparison:
     """The comparison of a folder, once it is certain that what is added to it now is the same one."""
     asked = request.asked
@@ -95,7 +106,7 @@ def _continued(request: Request, folder: Path) -> Comparison:
     if comparison.base.revision:
         revisions.check_out(comparison.base.revision, comparisons.worktree(folder))
     names = {p.candidate.backend for p in comparison.pairings}
-    for arm in (comparison.base, comparison.candidate):
+    for arm in (comparison.base, comparison.candidate) if not comparison.against else (comparison.candidate,):
         now_ = interpreters.again(arm, names)
         was[f"{arm.name} environment"] = f"{arm.prefix} {arm.versions}"
         now[f"{arm.name} environment"] = f"{now_.prefix} {now_.versions}"

@@ -63,6 +63,12 @@ def _notes(report: Report) -> list[str]:
         notes.append(
             "Unproved: programs of your own are compared as they are; nothing says that both arms do the same."
         )
+    if report.comparison.against:
+        notes.append(
+            "The base is a stored run: this is worth as much as the machine is the same now as then. On a shared "
+            "machine the same code moved by 41 % between two windows of five minutes; all that guards against that "
+            "is the control cell."
+        )
     if report.comparison.left_out:
         notes.append("Left out:\n" + "\n".join(f"- {line}" for line in report.comparison.left_out))
     if words := _neighbours(report):
