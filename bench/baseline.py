@@ -92,13 +92,15 @@ def _difference(then: Machine, now: Machine) -> str:
 
 def _check_rows(folder: Path, run: Run, found: dict[Key, Record], wanted: int) -> None:
     """Every case measured, by the workload of today, with rounds enough."""
-    for row in report(run, found, None).rows:
+    for planned, row in zip(run.planned, report(run, found, None).rows, strict=True):
+        if planned.status:
+            continue  # it was never there to be measured
         if row.status in FAILED:
             raise _invalid(folder, f"no base for '{row.case}', which is {row.status}: {row.reason}")
-        if row.status not in ("unsupported", "skipped") and row.rounds < wanted:
-            raise _invalid(folder, f"short: {row.rounds} rounds of '{row.case}', a gate of it wants {wanted}")
-        if row.status == "skipped" and row.rounds:
+        if row.rounds < run.suite.rounds:
             raise _invalid(folder, f"not whole: '{row.case}': {row.reason}")
+        if row.rounds < wanted:
+            raise _invalid(folder, f"short: {row.rounds} rounds of '{row.case}', a gate of it wants {wanted}")
     for record in found.values():
         if isinstance(record, Sample) and record.origin.digest != workloads.get(record.case.workload).digest:
             raise _invalid(folder, f"of another workload: {record.case.workload} has changed since")

@@ -1,0 +1,122 @@
+"""A gate against a stored run, on the null backend: what got slower fails, a baseline without a verdict is refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from seeding import Copy
+from test_gatekeeper import copied, slower
+
+from bench import gate, pairs
+from bench.records import Sample
+
+CONTROL = {"backend": ["control"], "phase": ["infer"], "batch": [64]}
+CELL = "mlp null eager fp32 flat cpu train throughput batch 8"
+ROUNDS = gate.FIRST[0] + gate.second_stage(1)[0]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Copy, Path]:
+    """A copy whose null backend is slower by half where nothing says that it is the base; and a run of the base."""
+    copy = copied(tmp_path_factory.mktemp("stored"), slower(0.5))
+    code, _ = copy.run({"backend": ["null"]}, CONTROL, rounds=ROUNDS, SLOWER="0")
+    assert code == 0
+    return copy, copy.out
+
+
+def test_what_got_slower_since_fails_and_only_the_candidate_is_measured(
+    made: tuple[Copy, Path], tmp_path: Path
+) -> None:
+    copy, stored = made
+    out = tmp_path / "gate"
+    ended = copy.stepwatch("gate", "--against", str(stored), "--out", str(out), "--patience", "0")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "The base is a stored run" in ended.stdout and "-> measured now" in ended.stdout
+    comparison, records = pairs.read(out)
+    (verdict,) = gate.judge(*pairs.cells(comparison, records)).verdicts
+    assert verdict.ratio == pytest.approx(1.5, abs=0.1) and verdict.pairs == ROUNDS
+    assert not any("base" in path.name for path in (out / "logs").iterdir())
+    # Each pair has a stored process of its own: those of the second stage come after those of the first.
+    lines = [json.loads(line) for line in (stored / "results.jsonl").read_text().splitlines()]
+    samples = {r["origin"]["round"]: r for r in lines if r["type"] == "Sample" and r["case"]["backend"] == "null"}
+    for pair in (r for r in records if isinstance(r, pairs.Pair) and r.case.backend == "null"):
+        number = pair.number if pair.stage == 1 else gate.FIRST[0] + pair.number
+        assert list(pair.base.wall_ns) == samples[number]["wall_ns"]
+
+
+def test_nothing_else_says_what_the_cells_are(made: tuple[Copy, Path]) -> None:
+    copy, stored = made
+    for more in (("quick",), ("--base-flags", "mode=eager"), ("--backend", "null")):
+        ended = copy.stepwatch("gate", "--against", str(stored), *more)
+        assert ended.returncode == 2 and "--against takes the cells from the stored run" in ended.stderr
+
+
+def without(word: str) -> Callable[[str], str]:
+    return lambda text: "".join(line for line in text.splitlines(keepends=True) if word not in line)
+
+
+def changed(*path: str, to: object) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        whole = json.loads(text)
+        inner = whole
+        for name in path[:-1]:
+            inner = inner[name]
+        inner[path[-1]] = to
+        return json.dumps(whole)
+
+    return change
+
+
+def twice(text: str) -> str:
+    return text + next(line for line in text.splitlines(keepends=True) if '"Sample"' in line)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "code", "says"),
+    [
+        ("run.json", changed("machine", "cpu", to="Abacus 3"), 4, "another machine: cpu was Abacus 3, is"),
+        ("run.json", changed("harness", to="0123456789ab"), 4, "another Stepwatch's (0123456789ab"),
+        ("run.json", changed("schema", to=1), 2, "wanted schema version"),
+        ("results.jsonl", lambda _: "", 4, "without a result"),
+        ("results.jsonl", without('"round":3,'), 4, f"not whole: '{CELL}': {ROUNDS - 1} of"),
+        ("results.jsonl", without('"backend":"null"'), 4, f"not whole: '{CELL}': 0 of"),
+        ("results.jsonl", twice, 2, "twice"),
+        ("results.jsonl", lambda text: text.replace('"wall_ns":[', '"wall_ns":[NaN,', 1), 2, "line"),
+        ("results.jsonl", lambda text: text.replace('"digest":"', '"digest":"0', 3), 4, "of another workload: mlp"),
+    ],
+    ids=["machine", "code", "schema", "empty", "a round gone", "vanished", "duplicate", "NaN", "workload"],
+)
+def test_a_baseline_that_carries_no_verdict_is_refused(
+    made: tuple[Copy, Path], tmp_path: Path, file: str, damage: Callable[[str], str], code: int, says: str
+) -> None:
+    copy, stored = made
+    shutil.copytree(stored, tmp_path / "stored")
+    path = tmp_path / "stored" / file
+    path.write_text(damage(path.read_text()))
+    ended = copy.stepwatch("gate", "--against", str(tmp_path / "stored"), "--out", str(tmp_path / "gate"))
+    assert (ended.returncode, says in ended.stderr) == (code, True), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1 and not (tmp_path / "gate").exists()
+
+
+def test_a_baseline_without_rounds_or_a_control_is_refused(tmp_path: Path) -> None:
+    copy = copied(tmp_path)
+    copy.run({"backend": ["null"]}, CONTROL)
+    ended = copy.stepwatch("gate", "--against", str(copy.out))
+    assert ended.returncode == 4 and f"short: 1 rounds of '{CELL}', a gate of it wants {ROUNDS}" in ended.stderr
+    shutil.rmtree(copy.out)
+    copy.run({"backend": ["null"]})
+    ended = copy.stepwatch("gate", "--against", str(copy.out))
+    assert ended.returncode == 4 and "without the control cell" in ended.stderr
+    missing = copy.stepwatch("gate", "--against", str(tmp_path / "nowhere"))
+    assert missing.returncode == 2 and "no run folder" in missing.stderr
+
+
+def test_a_stored_process_that_is_not_there_is_no_half(made: tuple[Copy, Path]) -> None:
+    from bench.baseline import Baseline
+
+    baseline = Baseline(made[1])
+    case = next(r.case for r in baseline.records.values() if isinstance(r, Sample))
+    assert baseline.half(case, 1, 0) and baseline.half(case, 2, ROUNDS - gate.FIRST[0] - 1)
+    assert baseline.half(case, 2, ROUNDS - gate.FIRST[0]) is None
