@@ -34,6 +34,15 @@ def test_slower_arms_fail() -> None:
     assert found.verdicts == {"FAIL": 4} and found.pairs_used == 26
 
 
+def test_an_effect_may_be_added_to_identical_arms() -> None:
+    draw = random.Random(1)
+    logs = [draw.gauss(0, 0.01) for _ in range(104)]
+    found = gating.added("made", 0.1, logs, [False] * 104)
+    assert (found.added, found.effect, found.verdicts) == (True, 0.1, {"FAIL": 4})
+    assert found.ratio == pytest.approx(1.1, abs=0.01)
+    assert found.spread == pytest.approx(score("made", 0.0, logs, [False] * 104).spread)
+
+
 def test_drift_and_losses_are_invalid() -> None:
     drifting = [True] * 3 + [False] * 7 + [False] * 10
     assert score("made", 0.05, [0.0] * 20, drifting, lost=1).verdicts == {"INVALID": 2, "PASS": 1}

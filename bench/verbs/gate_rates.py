@@ -13,7 +13,7 @@ from bench.selftest import gating
 from bench.selftest.gating import Score
 
 HEAD = (
-    *("beside", "step", "slower by", "measured", "pair spread", "pairs"),
+    *("beside", "step", "slower by", "which is", "measured", "pair spread", "pairs"),
     *("gates", "FAIL", "INCONCLUSIVE", "PASS", "INVALID"),
 )
 STATES = ("idle", "neighbour")
@@ -42,18 +42,25 @@ def page(found: dict[str, list[Score]]) -> str:
     """The rates as a Markdown page, a line a step, effect and state."""
     here = machine.read()
     rows = [_row(state, score) for state, scores in found.items() for score in scores]
-    table = tabulate(rows, HEAD, tablefmt="pipe", disable_numparse=True, colalign=("left", "left", *("right",) * 9))
+    table = tabulate(rows, HEAD, tablefmt="pipe", disable_numparse=True, colalign=("left", "left", *("right",) * 10))
     same = [s for scores in found.values() for s in scores if s.effect == 0]
     alarms, gates = sum(s.verdicts.get("FAIL", 0) for s in same), sum(s.gates for s in same)
     summary = (
         f"Identical arms: {alarms} FAIL in {gates} gates (both directions of the same pairs: half are independent); "
         f"at the margin the rule allows {gate.false_alarm(gate.SECOND[7]):.2%} a cell."
     )
+    how = (
+        "`worked`: matrix products in the candidate's step, as many as should slow it by so much. `added`: the pairs "
+        "of identical arms, each with the effect added to its logarithm: many more gates, on the same noise. A pair is "
+        f"of a shortened protocol: {gating.PROTOCOL.bursts} bursts after {gating.PROTOCOL.warm_up_seconds:g} s of "
+        "warm-up."
+    )
     origin = f"{here.cpu}, {here.cores} cores; {here.system}, Python {here.python}; commit {runs.commit()}."
-    return "\n\n".join(["# The gate's error rates", summary, table, origin]) + "\n"
+    return "\n\n".join(["# The gate's error rates", summary, table, how, origin]) + "\n"
 
 
 def _row(state: str, score: Score) -> list[str]:
     words = [str(score.verdicts.get(word, 0)) for word in ("FAIL", "INCONCLUSIVE", "PASS", "INVALID")]
-    moved = [f"{score.effect:.0%}", f"{score.ratio - 1:+.1%}", f"{score.spread:.1%}"]
+    how = "added" if score.added else "worked" if score.effect else "nothing"
+    moved = [f"{score.effect:.0%}", how, f"{score.ratio - 1:+.1%}", f"{score.spread:.1%}"]
     return [state, score.step, *moved, str(score.pairs), str(score.gates), *words]
