@@ -62,6 +62,12 @@ class Arm(Struct, frozen=True):
         return changed
 
 
+def inherited(base: Arm) -> dict[str, str]:
+    """What the candidate finds in the variables that the base is given, and in those that say where modules are."""
+    names = sorted({*base.launch.environment, "PYTHONPATH"})
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def differences(base: Arm, candidate: Arm) -> list[str]:
     """What the arms differ in, as a person would say it: `torch 2.12.0 -> 2.13.0`, `mode eager -> the suite's`."""
     said = [] if base.python == candidate.python else [f"python {base.python} -> {candidate.python}"]

@@ -99,6 +99,8 @@ def _check_rows(folder: Path, run: Run, found: dict[Key, Record], wanted: int) -
             raise _invalid(folder, f"no base for '{row.case}', which is {row.status}: {row.reason}")
         if row.rounds < run.suite.rounds:
             raise _invalid(folder, f"not whole: '{row.case}': {row.reason}")
+        if row.disturbed:
+            raise _invalid(folder, f"disturbed: '{row.case}': {row.reason}; make it again when the machine is quiet")
         if row.rounds < wanted:
             raise _invalid(folder, f"short: {row.rounds} rounds of '{row.case}', a gate of it wants {wanted}")
     for record in found.values():

@@ -95,6 +95,7 @@ def make(asked: Asked, deadline: float) -> tuple[Comparison, Path]:
         deadline=deadline,
         started=started,
         left_out=tuple(f"{p.case}: {p.status}: {p.reason}" for p in planned if p.status),
+        inherited=arms.inherited(base),
         digests={
             str(Path(arm.root, p)): programs.digest(Path(arm.root, p)) for p in paths for arm in (base, candidate)
         },
@@ -121,7 +122,7 @@ def _here(path: str) -> str:
 
 
 def _device(asked: Asked, here: Machine) -> str:
-    return asked.filters.device[0] if asked.filters.device else "gpu" if here.gpus else "cpu"
+    return programs.device(asked.filters, here)
 
 
 def _looked(asked: Asked, paths: Sequence[str], here: Machine, deadline: float) -> tuple[Program, ...]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench import measuring, programs, proofs, workloads
+from bench import measuring, programs, proofs, revisions, workloads
 from bench.arms import Arm
 from bench.backends import is_own
 from bench.baseline import Baseline
@@ -37,12 +37,18 @@ class Docket:
         return self.comparison.base, self.comparison.candidate
 
     def check_files(self) -> None:
-        """`BenchError`, exit code 4, where a file of the user's own is not what it was when the gate was begun."""
+        """`BenchError`, exit code 4, where a file, or the revision here, is not what it was when the gate was begun."""
         for path, digest in self.comparison.digests.items():
             if programs.digest(Path(path)) != digest:
                 raise BenchError(
                     f"INVALID: {path} was changed while the gate measured it; start a new gate", exit_code=4
                 )
+        was = self.comparison.candidate.revision
+        if was and (now := revisions.present()) != was:
+            raise BenchError(
+                f"INVALID: the working tree was {was} when the gate was begun, now it is {now}; start a new gate",
+                exit_code=4,
+            )
 
     def append(self, record: Record) -> None:
         self.ledger.append(record)

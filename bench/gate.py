@@ -125,7 +125,9 @@ def _verdict(cell: Cell, rule: Rule) -> Verdict:
         change = ""
     if change == "slower":
         many = sum(d > log1p(cell.margin) for d in cell.second)
-        return said("FAIL", f"{many} of {len(cell.second)} fresh pairs are slower by over {cell.margin:.0%}", change)
+        return said(
+            "FAIL", f"{many} of {len(cell.second)} fresh pairs are slower by over {100 * cell.margin:g}%", change
+        )
     bound = upper(cell.pairs)
     if bound < log1p(HARMLESS):
         return said("PASS", "", change)

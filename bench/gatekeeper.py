@@ -14,7 +14,7 @@ from bench.messages import Failed, Opened
 from bench.pairer import Pairer
 from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pairing, cells
 from bench.patience import Patience
-from bench.process import WorkerFailed
+from bench.process import Process, WorkerFailed
 from bench.progress import Watch
 from bench.prover import AT_ONCE
 from bench.records import PILOT_ROUND, Proof
@@ -108,7 +108,7 @@ class Gatekeeper:
         docket, deadline = self.docket, self.comparison.deadline
         for arm, group in coming:
             case, (subject, path) = case_of(arm, group[0]), self._subject(arm, group)
-            if docket.proof(arm, case) or path in self.making or proofs.cached(path):
+            if self._proved(arm, group) or path in self.making or proofs.cached(path):
                 continue
             try:
                 files = {f"{data}/{batch}": docket.feed(data, batch) for data, batch in subject.feeds}
@@ -117,9 +117,18 @@ class Gatekeeper:
             except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes
                 self.making[path] = error
 
+    def _proved(self, arm: Arm, group: Group) -> bool:
+        """Whether its proof is on record, and the evidence that others are held against is there too."""
+        proof = self.docket.proof(arm, case_of(arm, group[0]))
+        stored = self.docket.baseline is not None and arm.name == "base"  # of which no evidence was kept
+        return proof is not None and (stored or bool(proof.broken) or proofs.cached(self._subject(arm, group)[1]))
+
     def _prove(self, arm: Arm, group: Group) -> None:
         case, docket = case_of(arm, group[0]), self.docket
-        if docket.proof(arm, case):
+        if self._proved(arm, group):
+            path, proof = self._subject(arm, group)[1], docket.proof(arm, case)
+            if proof and not proof.broken and proofs.cached(path):
+                self.evidence.setdefault(case.workload, proofs.load(path))
             return
         subject, path = self._subject(arm, group)
         log, making = docket.log("proof", arm, case), self.making.pop(path, None)
@@ -156,8 +165,9 @@ class Gatekeeper:
         # Importing keeps one core busy; but on a GPU the second process would hold memory beside the first.
         for together in [missing] if case.device == "cpu" else [[arm] for arm in missing]:
             until, arm = monotonic() + self.comparison.deadline, together[0]
-            workers = [docket.start(arm, case_of(arm, pairing), logs[arm.name]) for arm in together]
+            workers: list[Process] = []
             try:
+                workers += [docket.start(arm, case_of(arm, pairing), logs[arm.name]) for arm in together]
                 for arm, worker in zip(together, workers, strict=True):  # noqa: B007 - it names whose failure it was
                     worker.wait_for(Opened, until)
                 for arm, worker in zip(together, workers, strict=True):

@@ -81,6 +81,13 @@ def other_flags(words: Sequence[str], names: Iterable[str]) -> Arm:
             raise BenchError(f"no {name} '{value}'; there are {', '.join(known[name])}")
         if name == "threads" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 4096):
             raise BenchError(f"threads wants a whole number from 1, found '{value}'")
+    for name in variables:
+        if setters := sorted(b for b in set(names) if name in backends.get(b).sets):
+            instead = "; use threads=" if "THREADS" in name else ""
+            raise BenchError(
+                f"--base-flags {name}: Stepwatch sets it itself in every worker of {' and '.join(setters)}, so that "
+                f"both arms would be the same{instead}"
+            )
     changed = {name: value for name, value in variables.items() if os.environ.get(name) != value}
     if not flags and not changed:
         raise BenchError(f"--base-flags {' '.join(words)}: that is so already; two identical arms compare nothing")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import origins
 from bench.errors import BenchError
 from bench.feeds import Data
 from bench.no_model import WithoutModel
@@ -38,11 +39,7 @@ class Own:
     def after_import(self, settings: Settings) -> Facts:
         """Imports the file; `BenchError` where it does not import or offers nothing."""
         self.module = loaded(Path(self.path), self.root)
-        if strange := self._strangers():
-            raise BenchError(
-                f"{self.path} imports {strange[0]} from the other revision's checkout ({self.elsewhere}); keep what it "
-                "imports beside it or under the present folder, and do not install the checkout in editable form"
-            )
+        self.check_origin()
         self.stepping = callable(getattr(self.module, "make_step", None))
         self.kind = getattr(self.module, "Program", None)
         if self.stepping == callable(self.kind):
@@ -60,22 +57,10 @@ class Own:
                 )
         return Facts(threads=settings.threads, device_name=settings.device)
 
-    def _strangers(self) -> list[str]:
-        """The modules that come from the other arm's checkout, but for what is installed in an environment in it."""
-        if not self.elsewhere:
-            return []
-        other, own = Path(self.elsewhere).resolve(), Path(self.root).resolve()
-        files = {
-            name: Path(file).resolve() for name, m in list(sys.modules.items()) if (file := getattr(m, "__file__", ""))
-        }
-        return sorted(
-            name
-            for name, file in files.items()
-            if file.is_relative_to(other)
-            and not file.is_relative_to(own)
-            and "site-packages" not in file.parts
-            and name.partition(".")[0] != "bench"
-        )
+    def check_origin(self) -> None:
+        """`BenchError` where a module is not this revision's. Asked again after the warm-up: steps import late."""
+        if self.elsewhere and (reason := origins.stranger(Path(self.root), Path(self.elsewhere))):
+            raise BenchError(f"{self.path} imports {reason}")
 
     @property
     def batch(self) -> int:
@@ -104,17 +89,17 @@ class Own:
 
     def build(self, workload: Workload | None, settings: Settings) -> Program:
         if self.kind is None:
-            return StepProgram(self.path, self.module.make_step())
+            return StepProgram(self.path, self.module.make_step(), device=settings.device)
         return ClassProgram(self.path, self.kind(), proves=self.proves)
 
 
 class StepProgram(WithoutModel):
     """A plain function: fenced by the type of what it returns."""
 
-    def __init__(self, path: str, step: Any) -> None:
+    def __init__(self, path: str, step: Any, *, device: str = "cpu") -> None:
         if not callable(step):
             raise BenchError(f"{path}: make_step() wants to return a function, found {type(step).__name__}")
-        self.path, self.step = path, step
+        self.path, self.step, self.device = path, step, device
         self.last: Any = None
         self.wait: Callable[[Any], None] | None = None
         self.shapes: list[tuple[int, ...]] | None = None
@@ -124,7 +109,7 @@ class StepProgram(WithoutModel):
     def _noted(self, batch: Any) -> None:
         """One of the first calls: finds out how to wait for its result, and that its shape stays."""
         self.last = self.step()
-        self.wait = self.wait or waiting(self.path, self.last)
+        self.wait = self.wait or waiting(self.path, self.last, self.device)
         self._check_shapes()
         self.calls += 1
         if self.calls == NOTED:
@@ -208,8 +193,11 @@ def leaves(result: Any) -> list[Any]:
             return [result]
 
 
-def waiting(path: str, result: Any) -> Callable[[Any], None]:
-    """How to wait for a result of this kind; `BenchError` where nothing says when the step is done."""
+def waiting(path: str, result: Any, device: str = "cpu") -> Callable[[Any], None]:
+    """How to wait for a result of this kind; `BenchError` where nothing says when the step is done.
+
+    On a GPU a plain number, a loss that was read in the middle of a step, says nothing of what follows it there.
+    """
     found = leaves(result)
     if not found:
         raise BenchError(
@@ -217,6 +205,8 @@ def waiting(path: str, result: Any) -> Callable[[Any], None]:
         )
     families = sorted({family(path, leaf) for leaf in found})
     fences = [FENCES[name] for name in families]
+    if device == "gpu" and families == ["host"]:
+        fences = [_everything]
 
     def wait(last: Any) -> None:
         for fence in fences:
@@ -247,6 +237,16 @@ def _jax(last: Any) -> None:
 
 def _tensorflow(last: Any) -> None:
     sys.modules["tensorflow"].test.experimental.sync_devices()
+
+
+def _everything(last: Any) -> None:
+    """Whatever the frameworks that are imported have under way."""
+    if "torch" in sys.modules:
+        _torch_cuda(last)
+    if "jax" in sys.modules:
+        _jax(sys.modules["jax"].live_arrays())
+    if "tensorflow" in sys.modules:
+        _tensorflow(last)
 
 
 def _nothing(last: Any) -> None:

@@ -53,8 +53,10 @@ class Pairer:
                 self.patience.note(readings)
                 halves = [ping_pong.half(*one) for one in zip(sides, warmed, taken, strict=True)]
                 self._append(pairing, turn, halves, readings, alternating=True)
-            except ArmFailed as error:
-                self.docket.lose(pairing, error.arm, error.failed, self._log(error.arm, pairing, turn))
+            except (ArmFailed, WorkerFailed) as error:
+                # What fails in neither arm's process, batches that do not fit into memory, is the candidate's to tell.
+                arm = error.arm if isinstance(error, ArmFailed) else self.docket.arms[1]
+                self.docket.lose(pairing, arm, error.failed, self._log(arm, pairing, turn))
                 for worker in workers:
                     self.docket.kill(worker)
                 workers = []
@@ -84,6 +86,7 @@ class Pairer:
                     warm_up, steps = self._steps(pairing)
                     warmed = ping_pong.warm(side, warm_up, until)
                     bursts = ping_pong.alone(side, steps=steps, until=until)
+                    self.patience.note(bursts[-1].sensed.readings)
                     halves[pairing.candidate][arm.name] = ping_pong.half(side, warmed, bursts)
                 except (ArmFailed, WorkerFailed) as error:
                     self.docket.lose(pairing, arm, error.failed, self._log(arm, pairing, turn))

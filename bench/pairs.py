@@ -13,6 +13,7 @@ from bench import backends, gate, stats
 from bench.arms import Arm
 from bench.errors import BenchError
 from bench.machine import Machine
+from bench.patience import BUSY
 from bench.records import Case, Pilot, Proof
 from bench.sensors import Sensed
 from bench.suite import Protocol
@@ -33,6 +34,7 @@ class Comparison(Struct, frozen=True):
 
     `left_out`: cases of the suite that are no cells, with the reason. `digests`: of files that must not change
     meanwhile, by path. `against`: the folder of a stored run that is the base, empty where both arms are measured.
+    `inherited`: what the candidate finds in the variables that the base is given, and in PYTHONPATH.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Comparison(Struct, frozen=True):
     left_out: tuple[str, ...] = ()
     digests: dict[str, str] = {}
     against: str = ""
+    inherited: dict[str, str] = {}
     schema: int = SCHEMA
 
     @property
@@ -138,11 +141,11 @@ class Report(Struct, frozen=True):
 def cells(comparison: Comparison, records: Iterable[Record]) -> tuple[list[gate.Cell], gate.Cell]:
     """The cells of the gate with their pairs, and the control's, in the comparison's order."""
     found = list(records)
-    made = [_cell(pairing, found) for pairing in comparison.cells]
+    made = [_cell(pairing, found, stored=bool(comparison.against)) for pairing in comparison.cells]
     return made[:-1], made[-1]
 
 
-def _cell(pairing: Pairing, found: list[Record]) -> gate.Cell:
+def _cell(pairing: Pairing, found: list[Record], *, stored: bool) -> gate.Cell:
     ours = [r for r in found if isinstance(r, Pair) and r.case == pairing.candidate]
     # Their order in the file says nothing: the same pairs give the same verdict.
     ours.sort(key=lambda pair: (pair.stage, pair.number))
@@ -152,7 +155,7 @@ def _cell(pairing: Pairing, found: list[Record]) -> gate.Cell:
         first=tuple(pair.log_ratio for pair in ours if pair.stage == 1),
         second=tuple(pair.log_ratio for pair in ours if pair.stage == 2),
         margin=pairing.margin,
-        broken=_broken(pairing, ours, found),
+        broken=_broken(pairing, ours, found) or (_beside(ours) if stored else ""),
         drifting=unsteady,
     )
 
@@ -165,6 +168,16 @@ def drifting(pair: Pair) -> bool:
     if pair.alternating:
         return stats.drifting(pair.ratios)
     return any(map(stats.drifting, halves))
+
+
+def _beside(ours: list[Pair]) -> str:
+    """Whether a neighbour was there in more than a quarter of the pairs, where it meets only one of the arms."""
+    seen = [pair.others_cores for pair in ours if (pair.others_cores or 0.0) > BUSY]
+    if 4 * len(seen) <= len(ours):
+        return ""
+    return (
+        f"other processes used {median(seen):.1f} cores beside {len(seen)} of {len(ours)} pairs, and met one arm alone"
+    )
 
 
 def _broken(pairing: Pairing, ours: list[Pair], found: list[Record]) -> str:

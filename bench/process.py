@@ -159,10 +159,11 @@ class Process:
 def environment(launch: Launch = HERE) -> dict[str, str]:
     """The parent's, and so that the worker finds the same `bench` wherever it was started, in whatever interpreter.
 
-    Nothing is imported from the present folder (PYTHONSAFEPATH): a worker's modules are those of its own interpreter.
+    Nothing is imported from the present folder (PYTHONSAFEPATH), and another interpreter is not given this one's
+    PYTHONPATH: a worker's modules are those of its own interpreter.
     """
     package = str(Path(__file__).parent.parent if launch.python == sys.executable else _alone())
-    path = os.environ.get("PYTHONPATH")
+    path = os.environ.get("PYTHONPATH") if launch.python == sys.executable else None
     own = {"PYTHONPATH": f"{package}{os.pathsep}{path}" if path else package, "PYTHONUNBUFFERED": "1"}
     own["PYTHONSAFEPATH"] = "1"
     return os.environ | own | launch.environment

@@ -17,7 +17,7 @@ from bench.process import Process, WorkerFailed
 from bench.program import Settings
 from bench.records import Case
 from bench.run import Program
-from bench.suite import Matrix, Planned, Suite
+from bench.suite import Filters, Matrix, Planned, Suite, check
 
 
 def look(
@@ -60,6 +60,13 @@ def digest(file: Path) -> str:
 def settings(device: str, threads: int, cache: str = "") -> Settings:
     """What a file of the user's own is told: the device, and how many cores there are. The rest it knows itself."""
     return Settings(OWN, OWN, OWN, device, threads, cache)
+
+
+def device(filters: Filters, machine: Machine) -> str:
+    """Where the programs are to run: as asked for, else on a GPU where there is one. `BenchError` for no device."""
+    check(filters)
+    asked = filters.device[0] if filters.device else "auto"
+    return asked if asked != "auto" else "gpu" if machine.gpus else "cpu"
 
 
 def suite(paths: Sequence[str]) -> Suite:

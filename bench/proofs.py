@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import zipfile
 from math import inf, isfinite
 from pathlib import Path
@@ -80,6 +81,7 @@ def path_of(subject: Subject, machine: Machine, versions: dict[str, str] | None 
         adapter_digest(subject.backend),
         versions or backends.get(subject.backend).versions() | {"numpy": np.__version__},
         sorted(launch.environment.items()),
+        "" if launch.python == sys.executable else launch.python,
         machine.cpu,
         [gpu.name + gpu.driver for gpu in machine.gpus] if subject.device == "gpu" else [],
     )

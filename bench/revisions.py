@@ -1,5 +1,6 @@
 """Another revision of the user's repository, checked out beside it for as long as a gate takes."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -17,8 +18,14 @@ def commit_of(revision: str) -> str:
 
 
 def present() -> str:
-    """The commit that is checked out here, marked where files differ from it."""
-    return _git("describe", "--always", "--dirty", "--exclude=*") or "unknown"
+    """The commit that is checked out here; where files differ from it, or sources are not in it, with their digest."""
+    named = _git("describe", "--always", "--dirty", "--exclude=*") or "unknown"
+    folder = str(top())
+    changed = (_git("-C", folder, "diff", "--binary", "HEAD") or "").encode()
+    for name in (_git("-C", folder, "ls-files", "--others", "--exclude-standard", "*.py") or "").splitlines():
+        path = Path(folder, name)
+        changed += name.encode() + (path.read_bytes() if path.is_file() else b"")
+    return f"{named}-{hashlib.sha256(changed).hexdigest()[:7]}" if changed else named
 
 
 def top() -> Path:
@@ -32,14 +39,10 @@ def top() -> Path:
 def check_out(commit: str, folder: Path) -> Path:
     """A worktree of the commit at `folder`; the folder in it that corresponds to the present one."""
     inside = Path.cwd().resolve().relative_to(top())
-    if folder.exists() and _git("-C", str(folder), "rev-parse", "--short", "HEAD") != commit:
-        remove(folder)  # what a gate that was killed has left, of another revision
-    if not folder.exists():
-        _git("worktree", "prune")
-        if _git("worktree", "add", "--detach", "--force", str(folder.absolute()), commit) is None:
-            raise BenchError(
-                f"--base-ref {commit} cannot be checked out into {folder}; remove that folder if it is there"
-            )
+    remove(folder)  # what a gate that was killed has left
+    _git("worktree", "prune")
+    if folder.exists() or _git("worktree", "add", "--detach", "--force", str(folder.absolute()), commit) is None:
+        raise BenchError(f"--base-ref {commit} cannot be checked out into {folder}; remove that folder if it is there")
     return folder.absolute() / inside
 
 

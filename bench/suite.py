@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from bench import backends, datasets, workloads
 from bench.errors import BenchError
-from bench.gate import MARGIN
+from bench.gate import HARMLESS, MARGIN
 from bench.machine import Machine, no_gpu
 from bench.records import Case
 
@@ -58,7 +58,7 @@ class Matrix(Struct, frozen=True, forbid_unknown_fields=True):
     input: Words = ("resident",)
     steps_per_call: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1,)
     recipe: Words = ("plain",)
-    margin: Annotated[float, Meta(gt=0, le=1)] = MARGIN
+    margin: Annotated[float, Meta(gt=0, lt=HARMLESS)] = MARGIN
 
     def axes(self) -> dict[str, tuple[object, ...]]:
         """The lists that are multiplied, by the case's axis."""

@@ -106,7 +106,10 @@ class Worker:
             workload = workloads.get(question.workload)
             data = feeds.read(Path(question.feed), workload)
             self.trial = Trial(self.backend, workload, self._settings(workload), question.phase, data)
-        return self.trial.warm(question)
+        warmed = self.trial.warm(question)
+        if isinstance(self.backend, Own):
+            self.backend.check_origin()
+        return warmed
 
     def _warmed(self) -> Trial:
         if self.trial is None:

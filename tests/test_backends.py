@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
@@ -439,3 +440,16 @@ def test_pytests_own_process_has_no_framework() -> None:
     packages = [package for row in backends.REGISTRY.values() for package in row.packages]
     assert [package for package in packages if package in sys.modules] == []
     assert find_spec("bench") is not None
+
+
+def test_the_registry_names_every_variable_that_an_adapter_sets() -> None:
+    # A gate refuses to compare them: both arms would be the same.
+    pattern = re.compile(r"os\.environ\[\"(\w+)\"\]((?: = os\.environ\[\"\w+\"\])*) = ")
+    worker = (ROOT / "bench" / "worker.py").read_text()
+    for row in backends.REGISTRY.values():
+        if not row.packages:
+            continue
+        folder = ROOT / "bench" / "backends" / row.name
+        text = worker + "".join(path.read_text() for path in folder.glob("*.py"))
+        named = {name for match in pattern.finditer(text) for name in re.findall(r"\"(\w+)\"", match.group())}
+        assert named and named <= set(row.sets), named - set(row.sets)

@@ -159,6 +159,8 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
             (["./suite.toml", "--base-flags", "threads=0"], ["threads", "found '0'"]),
             (["./suite.toml", "--base-flags", "threads=many"], ["threads", "found 'many'"]),
             (["./suite.toml", "--base-flags", "mode=eager"], ["two identical arms"]),
+            (["quick", "--backend", "torch", "--base-flags", "OMP_NUM_THREADS=1"], ["of torch", "use threads="]),
+            (["quick", "--backend", "jax", "--base-flags", "JAX_PLATFORMS=cpu"], ["JAX_PLATFORMS", "both arms"]),
             (["./suite.toml", "--base-flags", "A=1", "--base-flags", "A=2"], ["A twice"]),
             (["./suite.toml", "--base-flags", "A=1", "--format", "pdf"], ["no format 'pdf'", "junit"]),
             (["./suite.toml", "--base-flags", "A=1", "--out", "folder"], ["--out folder"]),

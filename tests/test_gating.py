@@ -48,6 +48,28 @@ def test_drift_and_losses_are_invalid() -> None:
     assert score("made", 0.05, [0.0] * 20, drifting, lost=1).verdicts == {"INVALID": 2, "PASS": 1}
 
 
+def many(effect: float, verdicts: dict[str, int], *, spread: float = 0.01, added: bool = False) -> gating.Score:
+    return gating.Score("made", effect, 1 + effect, spread, 100, verdicts, 10, added)
+
+
+@pytest.mark.parametrize(
+    ("scores", "name", "wanted", "verdict"),
+    [
+        ([many(0, {"PASS": 298, "FAIL": 2})], "identical arms", "at most 2 FAIL", "holds"),
+        ([many(0, {"PASS": 297, "FAIL": 3})], "identical arms", "at most 2 FAIL", "broken"),
+        ([many(0, {"PASS": 150}), many(0, {"PASS": 149})], "identical arms", "at most 2 FAIL", "not settled"),
+        ([many(0, {"PASS": 300}), many(0, {"FAIL": 300}, spread=0.06)], "identical arms", "at most 2 FAIL", "holds"),
+        ([many(0, {"PASS": 200, "INCONCLUSIVE": 100})], "identical arms", "at least 85", "broken"),
+        ([many(0.1, {"FAIL": 60})], "10 % slower, worked", "never PASS", "holds"),
+        ([many(0.1, {"FAIL": 60, "PASS": 1})], "10 % slower, worked", "never PASS", "broken"),
+        ([many(0.2, {"FAIL": 57, "INCONCLUSIVE": 3}, added=True)], "20 % slower, added", "58 of 60", "broken"),
+    ],
+)
+def test_the_rates_are_held_to_their_figures(scores: list[gating.Score], name: str, wanted: str, verdict: str) -> None:
+    found = [one for one in gating.findings(scores) if one.name == name and one.wanted.startswith(wanted)]
+    assert [one.verdict for one in found] == [verdict]
+
+
 @pytest.mark.needs("torch")
 def test_every_installed_framework_has_a_step_with_work() -> None:
     assert any("torch_work.py" in path for path in gating.steps())

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from seeding import Copy
 
-from bench import programs
+from bench import own, programs, revisions
 from bench.__main__ import main
 from bench.docket import Docket
 from bench.errors import BenchError
@@ -208,7 +208,8 @@ def test_a_fence_that_does_not_wait_is_found(here: Path) -> None:
 
 def test_a_file_that_changes_while_it_is_measured_is_invalid(here: Path) -> None:
     path = Path(write("model.py", STEP.format("return x.sum()")))
-    docket = SimpleNamespace(comparison=SimpleNamespace(digests={str(path): programs.digest(path)}))
+    comparison = SimpleNamespace(digests={str(path): programs.digest(path)}, candidate=SimpleNamespace(revision=""))
+    docket = SimpleNamespace(comparison=comparison)
     Docket.check_files(docket)  # type: ignore[arg-type]
     path.write_text("")
     with pytest.raises(BenchError, match=r"INVALID: model\.py was changed") as caught:
@@ -226,6 +227,14 @@ def test_a_module_of_the_other_revision_is_refused(here: Path, monkeypatch: pyte
     with pytest.raises(BenchError, match="imports stray_of_the_other from the other revision's checkout"):
         Own("base/model.py", str(here / "base"), str(here / "candidate")).after_import(settings)
     Own("candidate/model.py", str(here / "candidate"), str(here / "base")).after_import(settings)
+    # A step that imports only when it is made is asked again by the worker, after the warm-up.
+    sys.modules.pop("stray_of_the_other")
+    write("base/model.py", "BATCH = 4\ndef make_step():\n    import stray_of_the_other\n    return lambda: 1.0\n")
+    late = Own("base/model.py", str(here / "base"), str(here / "candidate"))
+    late.after_import(settings)
+    late.build(None, settings)
+    with pytest.raises(BenchError, match="imports stray_of_the_other"):
+        late.check_origin()
     for name in ("model", "stray_of_the_other"):
         sys.modules.pop(name, None)
 
@@ -283,5 +292,52 @@ def test_a_gate_of_two_revisions(tmp_path: Path) -> None:
     ended = gate("--base-ref", "fast", program=str(model))
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert ended.stdout.startswith("# FAIL: 1 of 1 cases") and "Unproved" in ended.stdout
-    assert "-dirty" in ended.stdout
+    assert "-dirty-" in ended.stdout
     assert not (user / "out.base").exists() and len(git("worktree", "list").splitlines()) == 1
+
+
+def test_a_tree_that_changes_is_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["init"], ["commit", "--allow-empty", "-m", "one"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
+    clean = revisions.present()
+    seen = {clean}
+    for text in ("a = 1\n", "a = 2\n"):
+        Path("helper.py").write_text(text)
+        seen.add(revisions.present())
+    subprocess.run(["git", "add", "."], check=True)
+    seen.add(revisions.present())
+    assert len(seen) == 4 and all(name.startswith(clean) for name in seen)
+    comparison = SimpleNamespace(digests={}, candidate=SimpleNamespace(revision=clean))
+    with pytest.raises(BenchError, match=r"INVALID: the working tree was \w+ when") as caught:
+        Docket.check_files(SimpleNamespace(comparison=comparison))  # type: ignore[arg-type]
+    assert caught.value.exit_code == 4
+
+
+def test_a_folder_in_the_way_of_a_checkout_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["init"], ["commit", "--allow-empty", "-m", "one"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
+    Path("gate.base").mkdir()
+    Path("gate.base", "model.py").write_text("")
+    with pytest.raises(BenchError, match=r"cannot be checked out into gate\.base; remove that folder"):
+        revisions.check_out(revisions.present(), Path("gate.base"))
+    assert Path("gate.base", "model.py").exists()
+
+
+def test_a_number_says_nothing_of_what_a_gpu_still_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    cuda = SimpleNamespace(synchronize=lambda: waited.append("torch"))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, Tensor=tuple))
+    own.waiting("model.py", 1.5, "gpu")(1.5)
+    assert waited == ["torch"]
+    own.waiting("model.py", 1.5, "cpu")(1.5)
+    assert waited == ["torch"]
+
+
+@pytest.mark.parametrize("device", ["cuda", "tpu"])
+def test_a_device_that_there_is_not_is_a_wrong_request(here: Path, device: str) -> None:
+    write("model.py", STEP.format("return x.sum()"))
+    for verb in ("run", "gate"):
+        told = [verb, "--program", "model.py", "--device", device]
+        assert main([*told, "--base-flags", "FOO=1"] if verb == "gate" else told) == 2

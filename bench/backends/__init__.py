@@ -17,13 +17,15 @@ PRECISIONS = ("fp32", "fp64")
 ITEM_BYTES = {"fp32": 4, "fp64": 8}
 LAYOUTS = ("nchw", "nhwc")
 DEVICES = ("cpu", "gpu")
+EVERY = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "CUDA_CACHE_PATH", "OMP_NUM_THREADS")  # that every adapter sets
 OWN = "own"  # the workload, mode, precision and layout of a file of the user's own: it alone knows them
 
 
 class Backend(Struct, frozen=True):
     """One row of the registry. `modes` and `layouts` begin with the headline; `lacks` says why another is absent.
 
-    `computes`: its steps do the workload's work, so that they have rivals and a price.
+    `computes`: its steps do the workload's work, so that they have rivals and a price. `sets`: the environment
+    variables that its adapter sets itself, whatever the shell says.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Backend(Struct, frozen=True):
     lacks: dict[str, str] = {}
     devices: tuple[str, ...] = DEVICES
     computes: bool = True
+    sets: tuple[str, ...] = ()
 
     def missing(self) -> str:
         """Why the backend cannot run here and the command that installs it; empty if its packages are found."""
@@ -92,6 +95,7 @@ REGISTRY = {
             distributions=("torch",),
             extra="torch",
             lacks={"graph": "torch has no graph mode of its own; torch.compile is the mode 'compiled'"},
+            sets=(*EVERY, "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
         ),
         Backend(
             "tensorflow",
@@ -100,6 +104,7 @@ REGISTRY = {
             packages=("tensorflow",),
             distributions=("tensorflow", "tensorflow-cpu"),
             extra="tensorflow",
+            sets=(*EVERY, "TF_FORCE_GPU_ALLOW_GROWTH", "TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "TF_XLA_FLAGS"),
         ),
         Backend(
             "jax",
@@ -113,6 +118,11 @@ REGISTRY = {
                 "graph": "JAX has one way to run a traced program: jit, the mode 'compiled'",
                 "nchw": "flax.nnx.Conv is channels-last only",
             },
+            sets=(
+                *EVERY,
+                *("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_PLATFORMS", "JAX_DISABLE_JIT"),
+                *("JAX_DEFAULT_MATMUL_PRECISION", "JAX_COMPILATION_CACHE_DIR"),
+            ),
         ),
         _without_model("null", "the null backend computes nothing"),
         _without_model("control", "the control is plain NumPy"),

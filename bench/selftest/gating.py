@@ -29,6 +29,7 @@ from bench.gatekeeper import Gatekeeper
 from bench.pairer import Pairer
 from bench.pairs import Comparison, Lost, Pair, Pairing
 from bench.patience import Patience
+from bench.selftest.finding import Finding
 from bench.stages import Turn
 from bench.suite import Protocol
 
@@ -41,6 +42,15 @@ DEADLINE = 300.0
 # A process that takes one core for a while and leaves it, again and again.
 NEIGHBOUR = "import time\nwhile True:\n e = time.monotonic() + 7\n while time.monotonic() < e: pass\n time.sleep(7)"
 SCATTERED = 0.05  # pairs that scatter by more are shown, and held to no figure
+# Of gates with an effect, and at least so many of them: the share of a verdict, in words and from where to where.
+FIGURES = (
+    (0.0, 300, "FAIL", "at most 2 FAIL in 300", 0.0, 2 / 300),
+    (0.0, 300, "PASS", "at least 85 % PASS", 0.85, 1.0),
+    (0.0, 300, "INVALID", "at most 2 % INVALID", 0.0, 0.02),
+    (0.20, 60, "FAIL", "58 of 60 FAIL", 58 / 60, 1.0),
+    (0.10, 60, "FAIL", "at least 70 % FAIL", 0.7, 1.0),
+    (0.10, 60, "PASS", "never PASS", 0.0, 0.0),
+)
 
 
 class Score(Struct, frozen=True):
@@ -203,6 +213,23 @@ def score(step: str, effect: float, logs: Sequence[float], drifting: Sequence[bo
     middle = median(logs)
     spread = 1.4826 * median(abs(d - middle) for d in logs)
     return Score(step, effect, exp(middle), spread, len(logs), dict(found), round(used / max(sum(found.values()), 1)))
+
+
+def findings(scores: Sequence[Score]) -> list[Finding]:
+    """The figures that the gate is held to, over the steps whose pairs scatter by no more than `SCATTERED`."""
+    made = []
+    for effect, gates, word, wanted, low, high in FIGURES:
+        for how in (False, True) if effect else (False,):
+            pool: Counter[str] = Counter()
+            for score in scores:
+                if (score.effect, score.added) == (effect, how) and score.spread <= SCATTERED:
+                    pool.update(score.verdicts)
+            share = pool[word] / max(pool.total(), 1)
+            verdict = "not settled" if pool.total() < gates else "holds" if low <= share <= high else "broken"
+            name = f"{effect:.0%} slower, {'added' if how else 'worked'}" if effect else "identical arms"
+            asked = f"{wanted}, over {gates} gates where pairs scatter by at most {SCATTERED:.0%}"
+            made.append(Finding("gate", name, asked, f"{pool[word]} of {pool.total()} gates", verdict))
+    return made
 
 
 def windows(logs: Sequence[float]) -> Iterator[tuple[range, range]]:

@@ -2,12 +2,13 @@
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import baseline, gate, interpreters, machine, pairs, revisions
+from bench import arms, baseline, gate, interpreters, machine, pairs, revisions
 from bench import comparison as comparisons
 from bench import folder as folders
 from bench import run as runs
@@ -43,6 +44,10 @@ def execute(request: Request) -> int:
         if request.format == "github":
             print(github.command("error", "stepwatch gate", str(error)))  # where a person looks first
         raise
+    except Exception:
+        # Exit code 1 would say that the candidate is slower.
+        traceback.print_exc()
+        raise BenchError("INVALID: the gate itself failed, see above; no verdict", exit_code=4) from None
 
 
 def _execute(request: Request) -> int:
@@ -51,19 +56,26 @@ def _execute(request: Request) -> int:
     if request.format not in FORMATS:
         raise BenchError(f"no format '{request.format}'; there are {', '.join(FORMATS)}")
     if request.resume:
-        folder, comparison = request.resume, _continued(request, request.resume)
+        folder = request.resume
+        if request.asked != NOTHING:
+            raise BenchError(
+                "--resume goes on with what was begun: leave out the suite, --program, the base, filters and --out"
+            )
+        comparison, _ = pairs.read(folder)
+        held = folders.lock(folder, "gate.json")  # before anything of it is touched: it may be at work
     else:
         comparison, folder = _comparison(request.asked, deadline)
+        held = -1
     try:
-        if not request.resume:
+        if request.resume:
+            _check_same(comparison, folder)
+            comparison = replace(comparison, deadline=request.deadline or comparison.deadline)
+        else:
             folders.make(folder, "gate.json", comparison)
-        held = folders.lock(folder, "gate.json")
+            held = folders.lock(folder, "gate.json")
         for line in comparison.left_out:
             say(f"left out: {line}")
-        try:
-            Gatekeeper(comparison, folder, patience=request.patience).execute()
-        finally:
-            os.close(held)
+        Gatekeeper(comparison, folder, patience=request.patience).execute()
     except KeyboardInterrupt:
         say(f"interrupted; what is finished is kept: stepwatch gate --resume {folder}")
         return 130
@@ -74,6 +86,8 @@ def _execute(request: Request) -> int:
     finally:
         if comparison.base.revision:
             revisions.remove(comparisons.worktree(folder))
+        if held >= 0:
+            os.close(held)
     report = judged(folder)
     folders.write(folder / "gate.md", FORMATS["markdown"](report), "pairs.jsonl is whole")
     sys.stdout.write(FORMATS[request.format](report))
@@ -91,16 +105,11 @@ def _comparison(asked: Asked, deadline: float) -> tuple[Comparison, Path]:
     return baseline.make(asked.against, asked.out, deadline)
 
 
-def _continued(request: Request, folder: Path) -> Comparison:
-    """The comparison of a folder, once it is certain that what is added to it now is the same one."""
-    asked = request.asked
-    if asked != NOTHING:
-        raise BenchError(
-            "--resume goes on with what was begun: leave out the suite, --program, the base, filters and --out"
-        )
-    comparison, _ = pairs.read(folder)
+def _check_same(comparison: Comparison, folder: Path) -> None:
+    """`BenchError` where what would be added to the folder now is another comparison."""
     was = {"machine": comparison.machine.digest, "code": comparison.harness, "commit": comparison.commit}
     now = {"machine": machine.read().digest, "code": runs.harness(), "commit": runs.commit()}
+    was["variables"], now["variables"] = str(comparison.inherited), str(arms.inherited(comparison.base))
     if comparison.base.revision:
         was["revision"], now["revision"] = comparison.candidate.revision, revisions.present()
     if comparison.base.revision:
@@ -113,4 +122,3 @@ def _continued(request: Request, folder: Path) -> Comparison:
     for what, value in was.items():
         if value != now[what]:
             raise BenchError(f"cannot resume {folder}: its {what} was {value}, now it is {now[what]}; start a new gate")
-    return comparison

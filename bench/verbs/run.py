@@ -165,7 +165,7 @@ def _of_programs(request: Request) -> Run:
 
 def _with_programs(suite: Suite, filters: Filters, deadline: float) -> Run:
     here = machine.read()
-    device = filters.device[0] if filters.device else "gpu" if here.gpus else "cpu"
+    device = programs.device(filters, here)
     paths = suite.matrix[0].backend
     looked = tuple(programs.look(path, device=device, threads=here.cores, deadline=deadline) for path in paths)
     return runs.create(suite, programs.plan(looked, here, device), here, filters, deadline, "", looked)

@@ -23,6 +23,8 @@ def render(report: Report) -> str:
     properties = xml.SubElement(suite, "properties")
     for number, difference in enumerate(comparison.differences):
         xml.SubElement(properties, "property", name=f"difference {number + 1}", value=difference)
+    for number, line in enumerate(comparison.left_out):
+        xml.SubElement(properties, "property", name=f"left out {number + 1}", value=_printable(line))
     for verdict in verdicts:
         _case(suite, verdict)
     root = xml.Element("testsuites")

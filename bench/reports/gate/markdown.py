@@ -37,7 +37,7 @@ def cells(verdict: Verdict) -> list[str]:
     interval = "-" if verdict.low is None or verdict.high is None else f"{verdict.low:.3f} to {verdict.high:.3f}"
     ratio = "-" if verdict.ratio is None else f"{verdict.ratio:.3f}"
     visible = "-" if verdict.visible is None else f"{verdict.visible - 1:+.1%}"
-    numbers = [ratio, interval, str(verdict.pairs), f"{verdict.margin:.0%}", visible]
+    numbers = [ratio, interval, str(verdict.pairs), f"{100 * verdict.margin:g}%", visible]
     return [verdict.word, verdict.name.replace("|", "\\|"), *numbers, why(verdict).replace("|", "\\|")]
 
 
@@ -52,25 +52,27 @@ def _arms(report: Report) -> str:
 
 
 def _notes(report: Report) -> list[str]:
-    judgement = report.judgement
+    judgement, comparison = report.judgement, report.comparison
     notes = [
         "FAIL: slower by more than the margin in most of 10 pairs, and again in most of as many or more fresh ones. "
         f"PASS: with 95 % confidence not slower by {HARMLESS:.0%}. If all {len(judgement.verdicts)} cases were slower "
         f"by exactly the margin, one of them would fail with a probability of {judgement.false_alarms:.1%}. `visible "
         "from`: the smallest slowdown that pairs as scattered as these would fail 8 times in 10."
     ]
-    if any(is_own(pairing.candidate.backend) for pairing in report.comparison.pairings):
+    if comparison.protocol.shortened():
+        notes.append("**Shortened protocol: verdicts to look at, not to rely on.**")
+    if any(is_own(pairing.candidate.backend) for pairing in comparison.pairings):
         notes.append(
             "Unproved: programs of your own are compared as they are; nothing says that both arms do the same."
         )
-    if report.comparison.against:
+    if comparison.against:
         notes.append(
             "The base is a stored run: this is worth as much as the machine is the same now as then. On a shared "
             "machine the same code moved by 41 % between two windows of five minutes; all that guards against that "
-            "is the control cell."
+            "is the control cell. The probability above is that of arms measured side by side."
         )
-    if report.comparison.left_out:
-        notes.append("Left out:\n" + "\n".join(f"- {line}" for line in report.comparison.left_out))
+    if comparison.left_out:
+        notes.append("Left out:\n" + "\n".join(f"- {line}" for line in comparison.left_out))
     if words := _neighbours(report):
         notes.append(words)
     return notes
@@ -79,11 +81,14 @@ def _notes(report: Report) -> list[str]:
 def _neighbours(report: Report) -> str:
     """What other processes did beside the pairs, where it was more than an idle machine's own business."""
     pairs = [record for record in report.records if isinstance(record, Pair)]
+    turns = "both arms took turns beside them, so a verdict stands, but fewer slowdowns are visible."
+    if not all(pair.alternating for pair in pairs):
+        turns = "the arms were measured one after the other, and what they met may not be the same: doubt the verdicts."
     seen = [found for pair in pairs if (found := (pair.others_cores or 0.0) + (pair.stolen_cores or 0.0)) > BUSY]
     if 4 * len(seen) <= len(pairs):
         return ""
     cores = report.comparison.machine.cores
     return (
         f"Other processes and the hypervisor took {median(seen):.1f} of {cores} cores beside {len(seen)} of "
-        f"{len(pairs)} pairs: both arms took turns beside them, so a verdict stands, but fewer slowdowns are visible."
+        f"{len(pairs)} pairs: {turns}"
     )
