@@ -1,7 +1,7 @@
 """The cases of a suite as benchmarks of pytest-benchmark, for teams that live in pytest.
 
 `pytest suites/ --benchmark-autosave` measures the suite `quick`, or that of the variable STEPWATCH_SUITE, and keeps it;
-with `--benchmark-compare --benchmark-compare-fail=median:10%` besides it is held against the one that was kept last.
+with `--benchmark-compare-fail=median:10%` besides it is held against the one that was kept last.
 All selected cases are measured first, in rounds of fresh processes as `stepwatch run` does; then each test tells
 pytest-benchmark the seconds that its processes measured, by a timer that only they advance.
 """

@@ -1,7 +1,7 @@
 """What a busy neighbour does to the table, and what helps: fewer threads, passive waiting, waiting for quiet, marking.
 
 A script, not a test module: `python tests/neighbour.py --out FOLDER` runs one suite under five conditions, each with
-as many threads as cores and with one fewer, and writes FOLDER/table.md. About ten minutes on two cores.
+as many threads as cores and with one fewer, and writes FOLDER/table.md. Some fifteen minutes on two cores.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from bench import machine  # noqa: E402  (the checkout's own, whatever is instal
 from bench import run as runs  # noqa: E402
 
 SUITE = """name = "neighbour"
-rounds = 2
+rounds = 6
 [protocol]
 warm_up_seconds = 0.3
 bursts = 10
