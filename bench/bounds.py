@@ -8,15 +8,18 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from bench import backends, program, sensors, workloads
+from bench import backends, program, workloads
 from bench.patience import BUSY
 from bench.records import Case, Ceiling, Pilot
+
+MOST_THREADS = 8  # a product of the largest size that is tried may be too small to keep more of them busy
 
 
 class Ceilings(Struct, frozen=True):
     """The best of all backends: rates, whose they are, and the least and the most of its bursts.
 
-    `others_cores`: the most that other processes used beside either; None where that is not to be seen.
+    `others_cores`: the most that other processes used beside either; None where that is not to be seen. `kind`: what
+    they are ceilings of.
     """
 
     flops_per_second: float
@@ -26,6 +29,7 @@ class Ceilings(Struct, frozen=True):
     bytes_by: str
     bytes_spread: tuple[float, float]
     others_cores: float | None = None
+    kind: str = ""
 
 
 class Bounds(Struct, frozen=True):
@@ -57,12 +61,9 @@ def ceilings(records: Iterable[object], *, precision: str, device: str, threads:
         statistics.median(copy.bytes_per_second),
         f"{copy.backend} {copy.mode}",
         (min(copy.bytes_per_second), max(copy.bytes_per_second)),
-        max((seen for c in (product, copy) if (seen := _others(c)) is not None), default=None),
+        max((seen for c in (product, copy) if (seen := c.others_cores) is not None), default=None),
+        f"{precision}, {device}" + (f", {threads} threads" if device == "cpu" else ""),
     )
-
-
-def _others(ceiling: Ceiling) -> float | None:
-    return sensors.others(ceiling.sensed.readings) if ceiling.sensed else None
 
 
 def idle_threads(case: Case, records: Iterable[object]) -> str:
@@ -70,11 +71,13 @@ def idle_threads(case: Case, records: Iterable[object]) -> str:
 
     A thread pool may be smaller than the framework says that it is: OMP_THREAD_LIMIT does that to torch.
     """
+    if not 2 <= case.threads <= MOST_THREADS:
+        return ""
     wanted = case.backend, case.precision, case.device, case.threads
     for record in records:
-        if not isinstance(record, Ceiling) or record.cores is None or case.device != "cpu" or case.threads < 2:
+        if not isinstance(record, Ceiling) or record.cores is None or case.device != "cpu":
             continue
-        beside = (_others(record) or 0.0) > BUSY
+        beside = (record.others_cores or 0.0) > BUSY
         ours = record.backend, record.precision, record.device, record.threads
         if ours == wanted and not beside and record.cores < (1 + case.threads) / 2:
             return (

@@ -2,6 +2,7 @@
 
 import statistics
 from itertools import repeat
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,11 @@ import psutil
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import clock
+from bench import clock, sensors
 from bench.backends import ITEM_BYTES
 from bench.layers import Dense, ReLU
 from bench.messages import Measured
 from bench.program import BackendModule, Settings
-from bench.sensors import Watcher
 from bench.workload import SGD, Workload
 
 BURSTS = 5
@@ -23,6 +23,7 @@ SIDES = {"cpu": (512, 1024), "gpu": (2048, 4096, 8192, 16384)}  # of the square 
 # Mebibytes that are read and as many written: on a CPU twice its largest cache between these two, where there is room.
 MEBIBYTES = {"cpu": (64, 512), "gpu": (1024, 1024)}
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+GROUP = Path("/sys/fs/cgroup")
 ROOM = 16  # of the memory that is free, a copy reads one part in so many
 MOST_PRODUCTS = 1000
 MOST_STEPS = 8  # of a copy whose outputs are all alive until the fence
@@ -31,7 +32,7 @@ WIDTH = 4096  # features of one sample in a copy
 
 def measure(backend: BackendModule, settings: Settings) -> Measured:
     """Inference with one Dense as wide as its batch, and with one ReLU on more memory than caches hold."""
-    flat, watch = replace(settings, layout="flat"), Watcher(settings.device)
+    flat, before = replace(settings, layout="flat"), sensors.read_family()  # a compiler that it starts is its own
     products = []
     for side in SIDES[settings.device]:
         square = Workload("product", "", (side,), side, (Dense(side),), SGD(0.0))
@@ -42,7 +43,7 @@ def measure(backend: BackendModule, settings: Settings) -> Measured:
     samples = mebibytes(settings.device) * 2**20 // (WIDTH * item)
     copy = _rates(backend, flat, stream, samples, stream.bytes_per_step("infer", samples, item), most=MOST_STEPS)
     product = _best(products)
-    return Measured(product.rates, copy.rates, product.cores, watch.ended())
+    return Measured(product.rates, copy.rates, product.cores, sensors.others((before, sensors.read_family())))
 
 
 class Rates(Struct, frozen=True):
@@ -59,11 +60,19 @@ def _best(tried: list[Rates]) -> Rates:
 def mebibytes(device: str) -> int:
     """How much a copy reads, so that caches do not hold it. A cache that the system does not tell counts as none."""
     least, most = MEBIBYTES[device]
-    sizes = [
-        int(text[:-1]) / 1024 for path in CACHES.glob("index*/size") if (text := path.read_text().strip())[-1] == "K"
-    ]
-    room = psutil.virtual_memory().available / 2**20 / ROOM
-    return int(max(least, min(most, 2 * max(sizes, default=0.0), room)))
+    texts = [path.read_text().strip() for path in CACHES.glob("index*/size")]
+    sizes = [int(text[:-1]) / 1024 for text in texts if text.endswith("K")]
+    free = min(psutil.virtual_memory().available, _allowed())
+    return int(max(least, min(most, 2 * max(sizes, default=0.0), free / 2**20 / ROOM)))
+
+
+def _allowed() -> float:
+    """Bytes that a container's limit leaves, of which the system's own count knows nothing; infinite without one."""
+    try:
+        limit, used = ((GROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:
+        return inf
+    return float(int(limit) - int(used)) if limit.isdigit() else inf
 
 
 def _rates(

@@ -89,6 +89,7 @@ def sample(worker: Process, subject: Subject, chosen: Pilot, until: float) -> Sa
         cold=subject.cold,
         compilations=warmed.compilations,
         left_over=bursts.left_over,
+        quiet_seconds=bursts.quiet_seconds,
         sensed=bursts.sensed,
         stages=_stages(subject, warmed, bursts),
     )

@@ -148,13 +148,13 @@ class Inspected(Struct, frozen=True, tag=True):
 class Measured(Struct, frozen=True, tag=True):
     """One entry a burst at the best size: FLOP per second of a product, bytes per second read and written by a copy.
 
-    `cores`: what the process used of them in that product.
+    `cores`: what the process used of them in that product; `others_cores`: what other processes used meanwhile.
     """
 
     flops_per_second: tuple[float, ...]
     bytes_per_second: tuple[float, ...]
     cores: float
-    sensed: Sensed
+    others_cores: float | None
 
 
 class Proved(Struct, frozen=True, tag=True):

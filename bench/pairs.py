@@ -172,7 +172,7 @@ def drifting(pair: Pair) -> bool:
 
 def _beside(ours: list[Pair]) -> str:
     """Whether a neighbour was there in more than a quarter of the pairs, where it meets only one of the arms."""
-    seen = [pair.others_cores for pair in ours if (pair.others_cores or 0.0) > BUSY]
+    seen = [cores for pair in ours if (cores := pair.others_cores or 0.0) > BUSY]
     if 4 * len(seen) <= len(ours):
         return ""
     return (

@@ -72,8 +72,8 @@ class Process:
         poll = select.poll()
         poll.register(self.up, select.POLLIN)
         while b"\n" not in self.buffer:
-            left = until - monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
+            # What is there already counts, however late it is looked for: somebody else may have been waited for.
+            if not poll.poll(max(0.0, until - monotonic()) * 1000):
                 self.kill()
                 return Failed("timeout", "no answer within the deadline (--deadline): the process was killed")
             chunk = os.read(self.up, 1 << 16)

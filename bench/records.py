@@ -45,7 +45,7 @@ class Case(Struct, frozen=True, order=True):
     @property
     def file(self) -> str:
         """The case's part of a file's name."""
-        return f"{self.worker_file}-{self.phase}-{self.measure}-{self.batch}"
+        return f"{self.worker_file}-{self.phase}-{self.measure}-{self.batch}-{self.data}"
 
     def __str__(self) -> str:
         return " ".join((*self.worker[:-1], self.phase, self.measure, f"batch {self.batch}"))
@@ -109,7 +109,8 @@ class Pilot(Struct, frozen=True, tag=True):
 class Sample(Struct, frozen=True, tag=True):
     """One case in one process of one round: raw bursts, one entry each. `stages`: seconds by what the process did.
 
-    `cold`: the process found its compile cache empty, as the first round's does.
+    `cold`: no process of this case had filled the compile cache. `quiet_seconds`: the most work that might follow a
+    fence in this process, where what its idle threads spin was measured again; 0 where its pilot's holds.
     """
 
     case: Case
@@ -125,14 +126,13 @@ class Sample(Struct, frozen=True, tag=True):
     left_over: float
     sensed: Sensed
     stages: dict[str, float]
+    quiet_seconds: float = 0.0
     schema: int = SCHEMA
 
 
 class Ceiling(Struct, frozen=True, tag=True):
-    """How fast one backend multiplies matrices and copies memory here, a rate for each burst; see `bench.ceilings`.
-
-    `cores`: what the product used of them.
-    """
+    """One backend's rates, one entry a burst; see `bench.ceilings`. `cores`: what the product used of them;
+    `others_cores`: what other processes did, None where that is not to be seen."""
 
     backend: str
     mode: str
@@ -144,7 +144,7 @@ class Ceiling(Struct, frozen=True, tag=True):
     bytes_per_second: tuple[float, ...]
     reason: str = ""
     cores: float | None = None
-    sensed: Sensed | None = None
+    others_cores: float | None = None
     schema: int = SCHEMA
 
 

@@ -152,26 +152,27 @@ class Runner:
             self._append(Ceiling(*axes, origin, (), (), reason))
         else:
             rates = found.flops_per_second, found.bytes_per_second
-            self._append(Ceiling(*axes, origin, *rates, cores=found.cores, sensed=found.sensed))
+            self._append(Ceiling(*axes, origin, *rates, cores=found.cores, others_cores=found.others_cores))
 
     def _measure(self, work: Work, cases: list[Case], following: Work | None) -> None:
         """The cases one after another in one process, and in a fresh one after a case that failed in it."""
         number = work.round
         for case in cases:
+            until = monotonic() + self.run.deadline  # for opening its process too
             try:
                 start = 0.0
                 if self.started is None:
                     start = self._open(work, case, following)
                 assert self.started
-                worker, until = self.started.process, monotonic() + self.run.deadline
+                worker = self.started.process
                 feed, proof, origin = (
                     "" if is_own(case.backend) else self._feed(case.data, case.batch),
                     self.prover.of(case),
                     self._origin(case, number),
                 )
-                subject = measuring.Subject(
-                    self.run.suite.protocol, case, feed, proof, origin, start, self.started.cold
-                )
+                # Its compile cache holds this case only once a process of it has come to its end; and may be gone.
+                cold = self.started.cold or not self._measured(case)
+                subject = measuring.Subject(self.run.suite.protocol, case, feed, proof, origin, start, cold)
                 if work.kind == "pilot":
                     record: Pilot | Sample = measuring.pilot(worker, subject, until)
                 else:
@@ -194,13 +195,20 @@ class Runner:
         if following and schedule.together(work, following) and (left := self._left(following)):
             ahead = self._place(following, left[0])
         self.started = self.starts.open(self._place(work, case), ahead)
+        if ahead and following and work.kind != following.kind == "round":
+            self.tally.add({f"{work.kind}s": -self.started.seconds})  # its half is counted with its own round
         return self.started.seconds
+
+    def _measured(self, case: Case) -> bool:
+        return any((case, number) in self.records for number in range(self.run.suite.rounds))
 
     def _place(self, work: Work, case: Case) -> Place:
         settings = proofs.subject_of(case, (), self.run.suite.seed).settings("")
         log = self._log(work, case)
         if work.kind == "ceiling":
-            return Place(log, case.backend, replace(settings, layout="flat"))
+            cache = (self.folder / "cache" / log.stem).absolute()
+            cache.mkdir(parents=True, exist_ok=True)
+            return Place(log, case.backend, replace(settings, layout="flat", cache=str(cache)))
         # A pilot's caches are its own, so that its first call is cold; a worker's rounds share theirs.
         pilot = work.kind == "pilot"
         cache = (self.folder / "cache" / (f"pilot-{case.file}" if pilot else case.worker_file)).absolute()

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench import backends
 from bench.backends import is_own
@@ -34,7 +35,7 @@ def works(run: Run) -> list[Work]:
     cases = [p.case for p in run.planned if not p.status]
     wanted = [g for g in groups(cases) if backends.get(g[0].backend).packages or g[0].backend in run.proved]
     proofs_ = [Work("proof", tuple(group)) for group in wanted]
-    first = first_of_each_backend(cases) if run.suite.protocol.ceilings else []
+    first = for_ceilings(cases) if run.suite.protocol.ceilings else []
     ceilings = [Work("ceiling", (case,)) for case in first]
     pilots = [Work("pilot", (case,)) for case in cases]
     ordered = rounds(cases, count=run.suite.rounds, seed=run.suite.seed)
@@ -87,6 +88,18 @@ def first_of_each_backend(cases: Iterable[Case]) -> list[Case]:
             if same not in found or (case.mode == row.modes[0] != found[same].mode):
                 found[same] = case
     return list(found.values())
+
+
+def for_ceilings(cases: list[Case]) -> list[Case]:
+    """A case for each installed backend, whatever was filtered out: a machine's ceilings are nobody's in particular."""
+    found = first_of_each_backend(cases)
+    for like in list({(c.precision, c.device, c.threads): c for c in found}.values()):
+        kind = like.precision, like.device, like.threads
+        here = {c.backend for c in found if (c.precision, c.device, c.threads) == kind}
+        for row in backends.REGISTRY.values():
+            if row.packages and row.name not in here and like.device in row.devices and not row.missing():
+                found.append(replace(like, backend=row.name, mode=row.modes[0], layout="flat"))
+    return found
 
 
 def groups(cases: Iterable[Case]) -> list[list[Case]]:

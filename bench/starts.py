@@ -51,6 +51,7 @@ class Starts:
 
     def _open_all(self, places: list[Place]) -> dict[Path, Started]:
         began = monotonic()
+        assert len({place.log for place in places}) == len(places)  # by which they are told apart
         try:
             for place in places:
                 self.parked[place.log] = Started(Process(place.log), place.cold)

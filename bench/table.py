@@ -15,7 +15,7 @@ from bench import backends, bounds, break_even, noise, stats
 from bench.bounds import Bounds, Ceilings
 from bench.break_even import step_ns
 from bench.prices.book import Price, staleness, usd_per_million_samples
-from bench.records import PILOT_ROUND, Case, Key, Pilot, Proof, Record, Sample
+from bench.records import PILOT_ROUND, Case, Ceiling, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
 from bench.status import of as status_of
 from bench.suite import Planned
@@ -86,6 +86,7 @@ class Report(Struct, frozen=True):
     price: Price | None
     price_age: str
     ceilings: tuple[Ceilings, ...] = ()
+    no_ceilings: tuple[str, ...] = ()
 
 
 def report(run: Run, records: dict[Key, Record], price: Price | None) -> Report:
@@ -98,7 +99,8 @@ def report(run: Run, records: dict[Key, Record], price: Price | None) -> Report:
     rows = [_priced(row, price) for row in _repaid(rows, records, samples)]
     compared = _relative(run, rows, samples)
     age = staleness(price, date.fromisoformat(run.started[:10])) if price else ""
-    return Report(run, tuple(compared), price, age, tuple(c for c in found.values() if c))
+    lacking = [f"{r.backend} {r.mode}: {r.reason}" for r in records.values() if isinstance(r, Ceiling) and r.reason]
+    return Report(run, tuple(compared), price, age, tuple(c for c in found.values() if c), tuple(lacking))
 
 
 def ceilings(run: Run, records: dict[Key, Record]) -> dict[tuple[str, str, int], Ceilings | None]:
@@ -129,8 +131,8 @@ def _row(
     # No time beside a failed proof, and none from a case most of whose processes failed.
     if status == "parity_failed" or not samples or 2 * len(samples) < run.suite.rounds:
         return replace(row, rounds=0, samples=0)
-    row = replace(row, others_cores=seen.others_cores, stolen_cores=seen.stolen_cores, disturbed=seen.disturbed)
-    row = replace(row, evidence=digest(ordered))
+    row = replace(row, others_cores=seen.others_cores, stolen_cores=seen.stolen_cores)
+    row = replace(row, disturbed=seen.disturbed, evidence=digest(ordered))
     steps = [[ns / s.steps / 1e6 for ns in s.wall_ns] for s in ordered]
     step = stats.estimate(steps)
     low, high = stats.bootstrap(steps) or (None, None)
@@ -163,7 +165,7 @@ def _row(
 
 
 def digest(samples: list[Sample]) -> str:
-    """SHA-256 of the samples that a row's intervals were computed from: what, if it differs, is other evidence."""
+    """SHA-256 of the samples that a row was computed from: what, if it differs, is other evidence."""
     return hashlib.sha256(msgspec.json.encode(samples, order="sorted")).hexdigest()[:12]
 
 
@@ -220,22 +222,12 @@ def _break_even(row: Row, base: Case, records: dict[Key, Record], samples: dict[
     row = replace(row, break_even_against=base.mode)
     if cold[0] and cold[1]:
         found = break_even.between(cold[0], cold[1])
-        row = replace(
-            row,
-            break_even_steps=found.steps,
-            break_even_steps_low=found.low,
-            break_even_steps_high=found.high,
-            break_even_seconds=found.seconds,
-        )
+        row = replace(row, break_even_steps=found.steps, break_even_seconds=found.seconds)
+        row = replace(row, break_even_steps_low=found.low, break_even_steps_high=found.high)
     if warm[0] and warm[1]:
         found = break_even.between(warm[0], warm[1])
-        row = replace(
-            row,
-            break_even_warm_steps=found.steps,
-            break_even_warm_steps_low=found.low,
-            break_even_warm_steps_high=found.high,
-            break_even_warm_seconds=found.seconds,
-        )
+        row = replace(row, break_even_warm_steps=found.steps, break_even_warm_seconds=found.seconds)
+        row = replace(row, break_even_warm_steps_low=found.low, break_even_warm_steps_high=found.high)
     return row
 
 

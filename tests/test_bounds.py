@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
-from test_table import CASE, JAX, ceiling, pilot, sensed
+from test_table import CASE, JAX, ceiling, pilot
 
 from bench import bounds, workloads
 from bench.bounds import Bounds, Ceilings
@@ -24,7 +24,8 @@ def best(*records: Record, precision: str = "fp32", device: str = "cpu", threads
 def test_each_ceiling_is_the_best_backend_s_and_says_whose() -> None:
     product = ceiling(CASE, flops=(90.0, 100.0, 300.0), moved=(5.0, 6.0, 7.0))
     copy = ceiling(JAX, flops=(80.0, 99.0, 999.0), moved=(6.0, 8.0, 9.0))
-    assert best(product, copy) == Ceilings(100.0, "torch eager", (90.0, 300.0), 8.0, "jax compiled", (6.0, 9.0))
+    rates = 100.0, "torch eager", (90.0, 300.0), 8.0, "jax compiled", (6.0, 9.0)
+    assert best(product, copy) == Ceilings(*rates, kind="fp32, cpu, 4 threads")
     assert best(copy, product) == best(product, copy)
 
 
@@ -45,10 +46,10 @@ def test_a_ceiling_that_could_not_be_measured_is_none() -> None:
 
 
 def test_what_others_used_beside_a_ceiling_is_told_with_it() -> None:
-    beside = replace(ceiling(CASE), sensed=sensed(others=0.9))
-    found = best(replace(ceiling(JAX, flops=(1.0,), moved=(1.0,)), sensed=sensed(others=0.1)), beside)
-    assert found is not None and found.others_cores == pytest.approx(0.9)
-    quiet = best(replace(ceiling(CASE), sensed=sensed(others=None)))
+    beside = replace(ceiling(CASE), others_cores=0.9)
+    found = best(replace(ceiling(JAX, flops=(1.0,), moved=(1.0,)), others_cores=0.1), beside)
+    assert found is not None and found.others_cores == 0.9
+    quiet = best(ceiling(CASE))
     assert quiet is not None and quiet.others_cores is None
 
 
@@ -58,9 +59,11 @@ def test_what_others_used_beside_a_ceiling_is_told_with_it() -> None:
 )
 def test_a_thread_pool_that_is_too_small_is_told(cores: float | None, others: float, told: bool) -> None:
     two = replace(CASE, threads=2)
-    record = replace(ceiling(two), cores=cores, sensed=sensed(others=others))
+    record = replace(ceiling(two), cores=cores, others_cores=others)
     assert ("thread pool may be smaller" in bounds.idle_threads(two, [record])) is told
     assert bounds.idle_threads(replace(JAX, threads=2), [record]) == ""
+    many = replace(two, threads=64)  # more than the largest product that is tried may keep busy
+    assert bounds.idle_threads(many, [replace(record, threads=64)]) == ""
     assert bounds.idle_threads(replace(two, threads=1), [replace(record, threads=1)]) == ""
     assert bounds.idle_threads(replace(two, device="gpu"), [replace(record, device="gpu")]) == ""
 

@@ -113,9 +113,24 @@ def test_a_copy_is_larger_than_the_largest_cache_and_leaves_memory_free(
         (tmp_path / f"index{number}").mkdir()
         (tmp_path / f"index{number}" / "size").write_text(f"{size}\n")
     monkeypatch.setattr(ceilings, "CACHES", tmp_path)
+    monkeypatch.setattr(ceilings, "GROUP", tmp_path / "none")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free_gib * 2**30))
     assert ceilings.mebibytes("cpu") == wanted
     assert ceilings.mebibytes("gpu") == 1024 or free_gib < 16
+
+
+@pytest.mark.parametrize(("limit", "wanted"), [("max", 512), (str(3 * 2**30), 128)])
+def test_a_container_s_memory_is_what_it_is_allowed(
+    limit: str, wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "index3").mkdir()
+    (tmp_path / "index3" / "size").write_text("491520K\n")
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text(f"{2**30}\n")
+    monkeypatch.setattr(ceilings, "CACHES", tmp_path)
+    monkeypatch.setattr(ceilings, "GROUP", tmp_path)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=64 * 2**30))
+    assert ceilings.mebibytes("cpu") == wanted
 
 
 @pytest.mark.parametrize(("slow", "best"), [(512, 2e11), (1024, 2e11)])

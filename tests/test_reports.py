@@ -405,9 +405,11 @@ def test_markdown_names_the_ceilings_and_whose_they_are() -> None:
 
 
 def test_markdown_doubts_ceilings_beside_a_neighbour() -> None:
-    text = markdown.render(one([*RECORDS, replace(ceiling(CASE), sensed=sensed(others=0.9))]))
+    text = markdown.render(one([*RECORDS, replace(ceiling(CASE), others_cores=0.9)]))
+    failed = markdown.render(one([*RECORDS, ceiling(CASE), ceiling(JAX, (), (), "oom: no | memory")]))
+    assert "No ceilings by jax compiled: oom: no \\| memory." in failed
     assert "Doubt them: other processes used 0.9 cores." in text
-    assert "Doubt them" not in markdown.render(one([*RECORDS, replace(ceiling(CASE), sensed=sensed(others=0.1))]))
+    assert "Doubt them" not in markdown.render(one([*RECORDS, replace(ceiling(CASE), others_cores=0.1)]))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from test_table import CASE, JAX, NULL, ceiling, failure, pilot, proof, run_of, sample
 
-from bench import schedule
+from bench import backends, schedule
 from bench.records import PILOT_ROUND, Case, Record, latest
 from bench.suite import Planned, Protocol
 
@@ -63,6 +63,21 @@ def test_rounds_differ_in_the_order_of_processes_and_of_cases() -> None:
     assert len({tuple(process[0].worker for process in processes) for processes in found}) > 6
     own = [tuple(next(p for p in processes if p[0].worker == CASES[0].worker)) for processes in found]
     assert len(set(own)) > 6
+
+
+def test_every_installed_backend_is_asked_for_the_ceilings_whatever_is_filtered_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backends.Backend, "missing", lambda row: "" if row.name != "tensorflow" else "not installed")
+    found = schedule.for_ceilings([CASE, replace(CASE, phase="infer"), replace(CASE, threads=1), NULL])
+    named = [(case.backend, case.mode, case.threads, case.layout) for case in found]
+    assert named == [
+        ("torch", "eager", CASE.threads, CASE.layout),
+        ("torch", "eager", 1, CASE.layout),
+        ("jax", "compiled", CASE.threads, "flat"),
+        ("jax", "compiled", 1, "flat"),
+    ]
+    assert schedule.for_ceilings([NULL]) == []
 
 
 def test_every_worker_goes_first_at_times() -> None:

@@ -127,3 +127,11 @@ OWN = replace(NULL, backend="mine.py")
 )
 def test_which_workers_may_be_open_together(first: Work, second: Work, wanted: bool) -> None:
     assert together(first, second) is wanted
+
+
+def test_pilots_of_the_same_case_with_other_data_are_told_apart(fake: type[Fake]) -> None:
+    other = replace(CASE, data="digits")
+    assert CASE.worker == other.worker and CASE.file != other.file
+    with pytest.raises(AssertionError):
+        Starts(60.0).open(ONE, ahead=replace(TWO, log=ONE.log))
+    assert not fake.made

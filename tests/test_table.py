@@ -407,7 +407,7 @@ def test_a_gpu_whose_processes_nobody_names_is_told(foreign: int | None, told: b
 
 
 def test_a_thread_pool_that_is_smaller_than_its_threads_is_told_in_the_row() -> None:
-    row = row_of([*STEADY, replace(ceiling(CASE), cores=1.0, sensed=sensed())])
+    row = row_of([*STEADY, replace(ceiling(CASE), cores=1.0)])
     assert (row.status, "used 1.0 cores of 4 threads" in row.reason) == ("ok", True)
 
 

@@ -74,11 +74,12 @@ def money_lines(report: Report) -> list[str]:
 def ceiling_lines(report: Report) -> list[str]:
     """What the machine was seen to reach at best, which `bound by` is a share of; the bursts' least and most."""
     return [
-        f"Ceilings: {rate(c.flops_per_second, c.flops_spread)} GFLOP/s of matrix products ({c.flops_by}), "
+        f"Ceilings{f' ({c.kind})' if len(report.ceilings) > 1 else ''}: "
+        f"{rate(c.flops_per_second, c.flops_spread)} GFLOP/s of matrix products ({c.flops_by}), "
         f"{rate(c.bytes_per_second, c.bytes_spread)} GB/s of copying ({c.bytes_by})."
         + (f" Doubt them: other processes used {c.others_cores:.1f} cores." if (c.others_cores or 0.0) > BUSY else "")
         for c in report.ceilings
-    ]
+    ] + [plain(f"No ceilings by {why}.") for why in report.no_ceilings]
 
 
 def rate(middle: float, spread: tuple[float, float]) -> str:

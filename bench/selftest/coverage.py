@@ -43,12 +43,14 @@ def collect(folder: Path, seconds: float) -> None:
     """Measures rounds for that long, going on with those that are there."""
     path = folder / "coverage.toml"
     run = _folder(folder)
-    told = ["--resume", str(run)] if run.exists() else [str(path), "--out", str(run), "--patience", "0"]
+    told = ["--resume", str(run)] if run.exists() else [str(path), "--out", str(run)]
     installed = [f'"{b.name}"' for b in backends.REGISTRY.values() if b.packages and not b.missing()]
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(MATRIX.format(rounds=ROUNDS, backends=", ".join(installed)))
     with open(folder / "coverage.log", "ab") as sink:
-        process = subprocess.Popen([sys.executable, "-m", "bench", "run", *told], stdout=sink, stderr=sink)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench", "run", *told, "--patience", "0"], stdout=sink, stderr=sink
+        )
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:

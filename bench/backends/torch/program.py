@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections import deque
 from typing import Any
 
@@ -99,11 +100,8 @@ class TorchProgram:
         # On a CPU every torch call returns when its work is done.
 
     def compilations(self) -> int:
-        if self.settings.mode == "eager":
-            return 0
-        import torch._dynamo
-
-        return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+        dynamo = sys.modules.get("torch._dynamo")  # an eager program is spared its import; whoever compiles has it
+        return int(dynamo.utils.counters["stats"]["unique_graphs"]) if dynamo else 0
 
     def kinds(self, logits: Tensor | None = None) -> dict[str, str]:
         tensors: dict[str, Tensor] = {path: self.model.get_parameter(name) for path, (name, _) in self.names.items()}
