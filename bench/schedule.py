@@ -11,6 +11,7 @@ from bench import backends
 from bench.backends import is_own
 from bench.records import PILOT_ROUND, Case, Failure, Key, Proof, Record
 from bench.run import Run
+from bench.suite import Planned
 
 # What a process is expected to take, in seconds, before any has been timed: for the time left and for --dry-run.
 EXPECTED = {"proof": 5.0, "ceiling": 4.5, "start": 2.5, "case": 2.5}
@@ -51,7 +52,8 @@ def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
     if isinstance(proof, Proof) and proof.broken:
         return []  # also where a kill fell between the broken proof and its cases' failures
     if work.kind == "ceiling":
-        return [] if ceiling_key(work.cases[0]) in made else list(work.cases)
+        known = ceiling_key(work.cases[0]) in made or not any(_measurable(p, made) for p in run.planned)
+        return [] if known else list(work.cases)
     open_cases = [case for case in work.cases if (case, work.round) not in made]
     if work.kind == "pilot":
         return open_cases
@@ -59,6 +61,13 @@ def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
     broken = {case for case in open_cases if isinstance(made.get((case, PILOT_ROUND)), Failure)}
     # Once most of a case's rounds have failed no number can come of it; the others need not wait for its deadlines.
     return [case for case in open_cases if case not in broken and 2 * failures[case] <= run.suite.rounds]
+
+
+def _measurable(planned: Planned, made: dict[Key, Record]) -> bool:
+    """Whether a time may still come of it: neither its proof nor its pilot has failed."""
+    proof = made.get(planned.case.worker)
+    broken = isinstance(proof, Proof) and bool(proof.broken)
+    return not (planned.status or broken or isinstance(made.get((planned.case, PILOT_ROUND)), Failure))
 
 
 def together(work: Work, following: Work) -> bool:

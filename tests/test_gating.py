@@ -60,9 +60,9 @@ def many(effect: float, verdicts: dict[str, int], *, spread: float = 0.01, added
         ([many(0, {"PASS": 150}), many(0, {"PASS": 149})], "identical arms", "at most 2 FAIL", "not settled"),
         ([many(0, {"PASS": 300}), many(0, {"FAIL": 300}, spread=0.06)], "identical arms", "at most 2 FAIL", "holds"),
         ([many(0, {"PASS": 200, "INCONCLUSIVE": 100})], "identical arms", "at least 85", "broken"),
-        ([many(0.1, {"FAIL": 60})], "10 % slower, worked", "never PASS", "holds"),
-        ([many(0.1, {"FAIL": 60, "PASS": 1})], "10 % slower, worked", "never PASS", "broken"),
-        ([many(0.2, {"FAIL": 57, "INCONCLUSIVE": 3}, added=True)], "20 % slower, added", "58 of 60", "broken"),
+        ([many(0.1, {"FAIL": 60})], "10% slower, worked", "never PASS", "holds"),
+        ([many(0.1, {"FAIL": 60, "PASS": 1})], "10% slower, worked", "never PASS", "broken"),
+        ([many(0.2, {"FAIL": 57, "INCONCLUSIVE": 3}, added=True)], "20% slower, added", "58 of 60", "broken"),
     ],
 )
 def test_the_rates_are_held_to_their_figures(scores: list[gating.Score], name: str, wanted: str, verdict: str) -> None:

@@ -190,10 +190,10 @@ def test_a_fence_that_does_not_wait_is_found(here: Path) -> None:
             def train(self, batch):
                 def grind():
                     x = np.ones(300_000)
-                    for _ in range(200):
+                    for _ in range(300):
                         np.exp(x).sum()
                 self.work.append(threading.Thread(target=grind)); self.work[-1].start()
-                if len(self.work) > 2:
+                if len(self.work) > 4:  # so that two cores are at work whenever the fence has not waited
                     self.work.pop(0).join()
             def fence(self):
                 pass
