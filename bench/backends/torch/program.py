@@ -42,6 +42,7 @@ class TorchProgram:
         self.optimiser = optimiser(workload.optimiser, parameters, fused=settings.device == "gpu")
         self._losses: deque[Tensor] = deque(maxlen=32)
         self._loss, self._forward = self._functions()
+        self._graphs = _graphs()
         if settings.device == "gpu":
             torch.cuda.reset_peak_memory_stats()
 
@@ -100,8 +101,7 @@ class TorchProgram:
         # On a CPU every torch call returns when its work is done.
 
     def compilations(self) -> int:
-        dynamo = sys.modules.get("torch._dynamo")  # an eager program is spared its import; whoever compiles has it
-        return int(dynamo.utils.counters["stats"]["unique_graphs"]) if dynamo else 0
+        return max(0, _graphs() - self._graphs)  # another program's build sets the count to 0
 
     def kinds(self, logits: Tensor | None = None) -> dict[str, str]:
         tensors: dict[str, Tensor] = {path: self.model.get_parameter(name) for path, (name, _) in self.names.items()}
@@ -152,3 +152,9 @@ def _kind(tensor: Tensor) -> str:
 def _compiler() -> str | None:
     wanted = os.environ.get("CXX")
     return shutil.which(wanted) if wanted else shutil.which("g++") or shutil.which("clang++")
+
+
+def _graphs() -> int:
+    """Graphs that Dynamo has compiled in this process. An eager program is spared its import; who compiles has it."""
+    dynamo = sys.modules.get("torch._dynamo")
+    return int(dynamo.utils.counters["stats"]["unique_graphs"]) if dynamo else 0
