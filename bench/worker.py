@@ -4,6 +4,7 @@ Standard output and error stay free for the framework's chatter; they are the lo
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -100,6 +101,7 @@ class Worker:
 
     def warm(self, question: Warm) -> Warmed:
         self.trial = None  # the last case's memory goes before this one's baseline is taken
+        gc.unfreeze()
         if isinstance(self.backend, Own):
             self.trial = Trial(self.backend, None, self.settings, question.phase, self.backend.data())
         else:

@@ -126,3 +126,14 @@ def test_the_fences_own_cost_is_the_least_of_twenty(monkeypatch: pytest.MonkeyPa
 
     assert clock.fence_seconds(fence) == (881 + 1) / 1e9
     assert next(costs, None) is None
+
+
+def test_what_survives_a_collection_is_not_walked_again() -> None:
+    def nothing(_: Any = None) -> None: ...
+
+    before = gc.get_freeze_count()
+    try:
+        clock.bursts(nothing, iter(range(9)), nothing, steps=1, count=1)
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
