@@ -195,7 +195,8 @@ class Runner:
         if following and schedule.together(work, following) and (left := self._left(following)):
             ahead = self._place(following, left[0])
         self.started = self.starts.open(self._place(work, case), ahead)
-        if ahead and following and work.kind != following.kind == "round":
+        opened = ahead is not None and self.starts.waits(ahead.log)  # not where this one itself was opened before
+        if opened and following and work.kind != following.kind == "round":
             self.tally.add({f"{work.kind}s": -self.started.seconds})  # its half is counted with its own round
         return self.started.seconds
 
