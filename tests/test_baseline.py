@@ -35,6 +35,8 @@ def test_what_got_slower_since_fails_and_only_the_candidate_is_measured(
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "The base is a stored run" in ended.stdout and "-> measured now" in ended.stdout
     comparison, records = pairs.read(out)
+    resumed = copy.stepwatch("gate", "--resume", str(out), "--patience", "0")
+    assert (resumed.returncode, resumed.stdout) == (1, ended.stdout), resumed.stderr
     (verdict,) = gate.judge(*pairs.cells(comparison, records)).verdicts
     assert verdict.ratio == pytest.approx(1.5, abs=0.1) and verdict.pairs == ROUNDS
     assert not any("base" in path.name for path in (out / "logs").iterdir())

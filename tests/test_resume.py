@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from kill_and_resume import PATIENCE, SUITES, alive, problems, start, survivors, tear, wait_for, whole
-from test_table import CASE, JAX, ceiling, failure, proof, run_of
+from test_table import CASE, JAX, ceiling, failure, proof, run_of, sample
 
 from bench import backends, folder, prover, records, starts
 from bench import run as runs
@@ -451,4 +451,13 @@ def test_a_killed_pilot_s_compile_cache_is_emptied_and_a_round_s_is_told(
     (left / "code").write_text("compiled")  # an empty folder is no cache: TensorFlow's adapter makes one
     one = Work("pilot", (CASE,)) if is_pilot else Work("round", (CASE,), 1)
     assert (work._place(one, CASE).cold, left.exists()) == (cold, not is_pilot)
+    work.ledger.close()
+
+
+@pytest.mark.parametrize(("made", "warm"), [("sample", True), ("failure", False), ("nothing", False)])
+def test_only_a_case_that_was_measured_before_is_warm(tmp_path: Path, made: str, warm: bool) -> None:
+    found = {"sample": [sample(CASE, 0, 2.0)], "failure": [failure(CASE, 0, "crashed")], "nothing": []}[made]
+    run, folder = begun(tmp_path, found)
+    work = Runner(run, folder)
+    assert (work._measured(CASE), work._measured(INFER)) == (warm, False)
     work.ledger.close()
