@@ -18,6 +18,7 @@ from bench.verbs import doctor, gate_rates, selftest, show
 from bench.verbs import gate as gating
 from bench.verbs import list as listing
 from bench.verbs import parity as proof
+from bench.verbs import prices as price_verbs
 from bench.verbs import report as reporting
 from bench.verbs import run as running
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Real images: fetch them once.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(price_verbs.app, name="prices")
 
 Workloads = Annotated[list[str], typer.Option("--workload", "-w", help="Only this workload; may be repeated.")]
 Backends = Annotated[list[str], typer.Option("--backend", "-b", help="Only this backend; may be repeated.")]
@@ -40,7 +42,7 @@ Devices = Annotated[list[str], typer.Option("--device", help="Only this device: 
 Instance = Annotated[str | None, typer.Option(help="Price the rows as this cloud instance, e.g. p5.48xlarge.")]
 Region = Annotated[str | None, typer.Option(help="The instance's region, where it has several prices.")]
 Service = Annotated[str | None, typer.Option(help="The provider's service, where several sell the instance.")]
-PriceModel = Annotated[str, typer.Option(help="on_demand, spot, committed_1y, ...")]
+PriceModel = Annotated[str | None, typer.Option(help="on_demand, spot, committed_1y, ...; by default on_demand.")]
 PerHour = Annotated[str | None, typer.Option(help="A price in USD per hour, e.g. 2.1; wins over every book.")]
 Prices = Annotated[Path | None, typer.Option(help="Your own prices; by default ./prices.toml where it exists.")]
 Deadline = Annotated[
@@ -71,7 +73,7 @@ def run(
     instance: Instance = None,
     region: Region = None,
     service: Service = None,
-    price_model: PriceModel = "on_demand",
+    price_model: PriceModel = None,
     price_per_hour: PerHour = None,
     prices: Prices = None,
 ) -> None:
@@ -136,20 +138,28 @@ def parity(
 
 @app.command(epilog="Example: stepwatch report results/20261123T170000Z-quick-1a2b3c4 --format csv")
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    folder: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; or one gate's.")],
     format: Annotated[
-        str, typer.Option(help="markdown, csv, json or pytest-benchmark; of a gate markdown, github, junit or json.")
+        str,
+        typer.Option(
+            help="markdown, csv, json, html, svg, png, focus or pytest-benchmark; of a gate markdown, github, junit or "
+            "json."
+        ),
     ] = "markdown",
+    plot: Annotated[str | None, typer.Option(help="Which picture for svg and png: step, batch, cost, ...")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new file to write it to, in place of printing it.")] = None,
+    instances: Annotated[str | None, typer.Option(help="Side by side at the prices of these: a,b,c.")] = None,
     instance: Instance = None,
     region: Region = None,
     service: Service = None,
-    price_model: PriceModel = "on_demand",
+    price_model: PriceModel = None,
     price_per_hour: PerHour = None,
     prices: Prices = None,
 ) -> None:
-    """Print a run's table again, the same bytes every time, or at another price."""
+    """A run's table again, the same bytes every time, or at another price; a page; several runs side by side."""
     asked = Asked(instance, region, service, price_model, price_per_hour, prices)
-    sys.stdout.write(reporting.text(folder, format, asked))
+    names = [name.strip() for name in instances.split(",")] if instances is not None else []
+    reporting.put(reporting.text(folder, format, asked, names, plot), out)
 
 
 @app.command(epilog="Example: stepwatch compare results/monday results/tuesday")

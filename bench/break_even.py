@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ class Course(Struct, frozen=True):
 
 def step_ns(sample: Sample) -> float:
     """A process's steady step, the median of its bursts, in nanoseconds."""
-    return float(np.median(sample.wall_ns)) / sample.steps
+    return float(median(sample.wall_ns)) / sample.steps
 
 
 def warm(samples: dict[int, Sample], rounds: list[int]) -> Course | None:

@@ -30,6 +30,7 @@ DEBIAN = "/usr/share/datasets/fashion-mnist"  # Debian's package dataset-fashion
 BETTER = "`make data` or `stepwatch data fetch` brings Fashion-MNIST"
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049  # IDX: 0x0803 and 0x0801, unsigned bytes in three dimensions and in one
 DIGITS_TRAIN = 1_500  # of scikit-learn's 1 797, in its order; the last 297 are the test split
+TRAINING_IMAGES = {"fashion-mnist": 60_000, "mnist": 60_000, "digits": 1_500, "synthetic": 4_096}  # an epoch
 SYNTHETIC = {"train": (4_096, 1), "test": (1_024, 2)}  # split -> images, seed
 
 

@@ -20,19 +20,22 @@ FIRST: Rule = (10, 7)  # met, a cell is suspicious and gets a second stage
 SECOND: dict[int, Rule] = {7: (16, 12), 14: (20, 15), 49: (20, 16)}  # by the most cells; met, the cell fails
 CONTROL = log(1.03)  # the control cell does the same in both arms: beyond this the arms' environments differ
 DETECTED = 0.8  # an effect is called visible that fails the cell this often
-DRIFTING = 4  # one pair in so many may drift
+UNSTEADY = log(1.03)  # what is timed moves by more from a pair's first third to its last
 WORDS = ("INVALID", "FAIL", "INCONCLUSIVE", "PASS")  # worst first
 
 
 class Cell(Struct, frozen=True):
-    """One case's pairs by stage. `broken` says why there can be no verdict, `drifting` how many pairs drifted."""
+    """One case's pairs by stage. `broken` says why there can be no verdict.
+
+    `drifts`: what the ratio, or the time of each arm, did within each pair: `ln(last third / first third)`.
+    """
 
     name: str
     first: tuple[float, ...] = ()
     second: tuple[float, ...] = ()
     margin: float = MARGIN
     broken: str = ""
-    drifting: int = 0
+    drifts: tuple[tuple[float, ...], ...] = ()
 
     @property
     def pairs(self) -> tuple[float, ...]:
@@ -143,9 +146,22 @@ def _invalid(cell: Cell, second: int) -> str:
         return lacks
     if suspicious(cell) and len(cell.second) < second:
         return f"the first stage was suspicious and only {len(cell.second)} of {second} pairs of the second are there"
-    if DRIFTING * cell.drifting > len(cell.pairs):
-        return f"unsteady: the ratio drifted by over 3 % within {cell.drifting} of {len(cell.pairs)} pairs"
-    return ""
+    return next(filter(None, map(_moving, cell.drifts)), "")
+
+
+def _moving(drifts: Sequence[float]) -> str:
+    """Whether an arm is not steady yet: pair after pair moves the same way.
+
+    What has no direction is noise, which scatters the pairs and is reckoned with there. A pair alone cannot tell:
+    neighbouring bursts are too much alike.
+    """
+    low, high, _ = stats.sign_interval(drifts)
+    if low <= UNSTEADY and high >= -UNSTEADY:
+        return ""
+    return (
+        f"unsteady: what is timed moves by {exp(median(drifts)) - 1:+.1%} while it is timed, in pair after pair "
+        f"({exp(low) - 1:+.1%} to {exp(high) - 1:+.1%})"
+    )
 
 
 def _lacking(cell: Cell) -> str:
@@ -171,7 +187,7 @@ def _direction(pairs: Sequence[float], margin: float, rule: Rule) -> str:
 def upper(pairs: Sequence[float], confidence: float = 0.95) -> float:
     """The one-sided upper bound of the median by order statistics; infinite under 5 pairs at 95 %."""
     ordered, n = sorted(pairs), len(pairs)
-    at_least = next((j for j in range(1, n + 1) if _at_most(j - 1, n, 0.5) >= confidence), None)
+    at_least = next((j for j in range(1, n + 1) if at_most(j - 1, n, 0.5) >= confidence), None)
     return ordered[at_least - 1] if at_least else float("inf")
 
 
@@ -230,10 +246,10 @@ def false_alarm(rule: Rule) -> float:
 
 
 def _fails(share: float, rule: Rule) -> float:
-    first, second = (1 - _at_most(needed - 1, pairs, share) for pairs, needed in (FIRST, rule))
+    first, second = (1 - at_most(needed - 1, pairs, share) for pairs, needed in (FIRST, rule))
     return first * second
 
 
-def _at_most(k: int, n: int, share: float) -> float:
+def at_most(k: int, n: int, share: float) -> float:
     """P(Bin(n, share) <= k)."""
     return sum(comb(n, i) * share**i * (1 - share) ** (n - i) for i in range(k + 1))

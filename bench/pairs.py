@@ -149,25 +149,23 @@ def _cell(pairing: Pairing, found: list[Record], *, stored: bool) -> gate.Cell:
     ours = [r for r in found if isinstance(r, Pair) and r.case == pairing.candidate]
     # Their order in the file says nothing: the same pairs give the same verdict.
     ours.sort(key=lambda pair: (pair.stage, pair.number))
-    unsteady = sum(map(drifting, ours))
     return gate.Cell(
         name=str(pairing.candidate),
         first=tuple(pair.log_ratio for pair in ours if pair.stage == 1),
         second=tuple(pair.log_ratio for pair in ours if pair.stage == 2),
         margin=pairing.margin,
         broken=_broken(pairing, ours, found) or (_beside(ours) if stored else ""),
-        drifting=unsteady,
+        drifts=tuple(zip(*map(drifts, ours), strict=True)),
     )
 
 
-def drifting(pair: Pair) -> bool:
-    """Of bursts that took turns the ratio counts, of whole processes each of them."""
+def drifts(pair: Pair) -> tuple[float, ...]:
+    """How the time moved within the pair: of bursts that took turns that of the ratio, else that of each process."""
     halves = pair.base.wall_ns, pair.candidate.wall_ns
+    series = [pair.ratios] if pair.alternating and len(halves[0]) == len(halves[1]) else list(halves)
     if not isfinite(pair.log_ratio) or min(map(min, halves)) <= 0:
-        return False
-    if pair.alternating:
-        return stats.drifting(pair.ratios)
-    return any(map(stats.drifting, halves))
+        return (0.0,) * len(series)
+    return tuple(map(stats.drift, series))
 
 
 def _beside(ours: list[Pair]) -> str:

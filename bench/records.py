@@ -176,6 +176,7 @@ class Failure(Struct, frozen=True, tag=True):
 
 Record = Proof | Ceiling | Pilot | Sample | Failure | Session
 Key = tuple[object, ...]
+RECORDS = msgspec.json.Decoder[Record](Record)  # made once: a report may read many thousand lines
 
 
 def key(record: Record) -> Key:
@@ -193,8 +194,7 @@ class Ledger:
     """The open file of a run's or a gate's records: each is one `write` of one line, on disk before the next begins."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.written = 0
+        self.path, self.written = path, 0
         try:
             self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
@@ -263,7 +263,7 @@ def _decode(line: bytes, path: Path, number: int) -> Record:
                 f"{path} line {number}: wanted schema version {SCHEMA}, found {schema}; "
                 "read it with the Stepwatch that wrote it"
             )
-        return msgspec.json.decode(line, type=Record)  # type: ignore[no-any-return]
+        return RECORDS.decode(line)  # type: ignore[no-any-return]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BenchError(
             f"{path} line {number} is not a record: {error}; delete that line to go on without it"

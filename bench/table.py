@@ -3,18 +3,18 @@
 import hashlib
 from collections.abc import Iterable
 from datetime import date
-from decimal import Decimal
-from math import isfinite
+from statistics import median
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import backends, bounds, break_even, noise, stats
+from bench import backends, bounds, break_even, datasets, noise, stats
 from bench.bounds import Bounds, Ceilings
 from bench.break_even import step_ns
-from bench.prices.book import Price, staleness, usd_per_million_samples
+from bench.prices import cost
+from bench.prices.book import Price, staleness
+from bench.prices.cost import Cost
 from bench.records import PILOT_ROUND, Case, Ceiling, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
 from bench.status import of as status_of
@@ -27,7 +27,8 @@ LESS_COMPILED = {"compiled": ("eager", "graph"), "graph": ("eager",)}
 class Row(Struct, frozen=True):
     """One case of the table. None is "not known": empty in CSV, a dash in Markdown.
 
-    `process_ms`: a step in each process, the median of its bursts.
+    `process_ms`: a step in each process, the median of its bursts. `measured_seconds`: all timed bursts;
+    `occupied_seconds`: all of its processes, with their start, compilation and warm-up.
     """
 
     case: Case
@@ -72,10 +73,9 @@ class Row(Struct, frozen=True):
     stolen_cores: float | None = None
     disturbed: bool | None = None
     evidence: str | None = None
-    usd_break_even: Decimal | None = None
-    usd_break_even_warm: Decimal | None = None
-    usd_per_million_samples: Decimal | None = None
-    usd_per_million_samples_share: Decimal | None = None
+    measured_seconds: float | None = None
+    occupied_seconds: float | None = None
+    cost: Cost = cost.UNKNOWN
 
 
 class Report(Struct, frozen=True):
@@ -91,16 +91,20 @@ class Report(Struct, frozen=True):
 
 def report(run: Run, records: dict[Key, Record], price: Price | None) -> Report:
     samples: dict[Case, dict[int, Sample]] = {}
-    for record in records.values():
-        if isinstance(record, Sample):
-            samples.setdefault(record.case, {})[record.origin.round] = record
+    for record in (record for record in records.values() if isinstance(record, Sample)):
+        samples.setdefault(record.case, {})[record.origin.round] = record
     found = ceilings(run, records)
-    rows = [_row(run, planned, records, samples.get(planned.case, {}), found) for planned in run.planned]
-    rows = [_priced(row, price) for row in _repaid(rows, records, samples)]
-    compared = _relative(run, rows, samples)
-    age = staleness(price, date.fromisoformat(run.started[:10])) if price else ""
+    rare: dict[Key, Record] = {key: one for key, one in records.items() if not isinstance(one, Sample)}
+    rows = [_row(run, planned, rare, samples.get(planned.case, {}), found) for planned in run.planned]
+    compared = _relative(run, _repaid(rows, records, samples), samples)
     lacking = [f"{r.backend} {r.mode}: {r.reason}" for r in records.values() if isinstance(r, Ceiling) and r.reason]
-    return Report(run, tuple(compared), price, age, tuple(c for c in found.values() if c), tuple(lacking))
+    return repriced(Report(run, tuple(compared), None, "", tuple(filter(None, found.values())), tuple(lacking)), price)
+
+
+def repriced(report: Report, price: Price | None) -> Report:
+    """The same times at that price, or at none."""
+    age = staleness(price, date.fromisoformat(report.run.started[:10])) if price else ""
+    return replace(report, rows=tuple(priced(row, price) for row in report.rows), price=price, price_age=age)
 
 
 def ceilings(run: Run, records: dict[Key, Record]) -> dict[tuple[str, str, int], Ceilings | None]:
@@ -133,13 +137,19 @@ def _row(
         return replace(row, rounds=0, samples=0)
     row = replace(row, others_cores=seen.others_cores, stolen_cores=seen.stolen_cores)
     row = replace(row, disturbed=seen.disturbed, evidence=digest(ordered))
+    occupied: list[Pilot | Sample] = [*ordered, *([pilot] if isinstance(pilot, Pilot) else [])]
+    row = replace(
+        row,
+        measured_seconds=sum(sum(sample.wall_ns) for sample in ordered) / 1e9,
+        occupied_seconds=sum(sum(record.stages.values()) for record in occupied),
+    )
     steps = [[ns / s.steps / 1e6 for ns in s.wall_ns] for s in ordered]
     step = stats.estimate(steps)
     low, high = stats.bootstrap(steps) or (None, None)
     row = replace(
         row,
         step_ms=step,
-        process_ms=tuple(float(np.median(bursts)) for bursts in steps),
+        process_ms=tuple(float(median(bursts)) for bursts in steps),
         step_ms_low=low,
         step_ms_high=high,
         samples_per_second=case.batch / step * 1e3,
@@ -174,7 +184,7 @@ def _first_calls(row: Row, samples: dict[int, Sample]) -> Row:
     warm = [s.first_calls for s in samples.values() if not s.cold]
     if not warm:
         return row
-    first, second, third = (float(np.median([calls[i] for calls in warm])) * 1e3 for i in range(3))
+    first, second, third = (median([calls[i] for calls in warm]) * 1e3 for i in range(3))
     return replace(row, first_step_warm_ms=first, second_step_warm_ms=second, third_step_warm_ms=third)
 
 
@@ -231,25 +241,23 @@ def _break_even(row: Row, base: Case, records: dict[Key, Record], samples: dict[
     return row
 
 
-def _priced(row: Row, price: Price | None) -> Row:
+def priced(row: Row, price: Price | None) -> Row:
+    """The row at that price, whatever it cost before; without any where it has no time, or computes nothing."""
     if price is None or row.step_ms is None or not backends.get(row.case.backend).computes:
-        return row
-    seconds = row.step_ms / 1e3 / row.case.batch
-    share = price.usd_per_hour_share
-    return replace(
-        row,
-        usd_break_even=_usd(price, row.break_even_seconds),
-        usd_break_even_warm=_usd(price, row.break_even_warm_seconds),
-        usd_per_million_samples=usd_per_million_samples(price.usd_per_hour, seconds),
-        usd_per_million_samples_share=None if share is None else usd_per_million_samples(share, seconds),
+        return replace(row, cost=cost.UNKNOWN)
+    timed = cost.Timed(
+        step=row.step_ms / 1e3,
+        low=None if row.step_ms_low is None else row.step_ms_low / 1e3,
+        high=None if row.step_ms_high is None else row.step_ms_high / 1e3,
+        batch=row.case.batch,
+        inference=row.case.phase == "infer",
+        epoch=datasets.TRAINING_IMAGES.get(row.case.data),
+        measured=row.measured_seconds,
+        occupied=row.occupied_seconds,
+        break_even=row.break_even_seconds,
+        break_even_warm=row.break_even_warm_seconds,
     )
-
-
-def _usd(price: Price, seconds: float | None) -> Decimal | None:
-    """What the instance costs for so long; None where that is not known or never."""
-    if seconds is None or not isfinite(seconds):
-        return None
-    return price.usd_per_hour * Decimal(repr(seconds)) / 3600
+    return replace(row, cost=cost.of(price, timed))
 
 
 def rival(case: Case) -> tuple[object, ...]:

@@ -112,6 +112,7 @@ PURE = (
         "bench.arms",
         "bench.compare",
         "bench.history",
+        "bench.api",
     ),
 )
 RUNNING = {
@@ -138,6 +139,8 @@ RUNNING = {
     "bench.ping_pong",
     "bench.gatekeeper",
     "bench.verbs.gate",
+    "bench.verbs.prices",
+    "bench.verbs.price_books",
 }
 # What is imported in the worker's process alone: by the worker, and by each other.
 WORKERS_OWN = {
@@ -297,7 +300,9 @@ MADE_UP: list[tuple[Rule, str, str, str]] = [
         "from bench.verbs import doctor",
         "bench.prices.book: bench.process",
     ),  # by way of another
+    (pure, "bench.prices.query", "from bench.verbs import price_books", "bench.prices.query: bench.verbs.price_books"),
     (pure, "bench.noise", "from bench import prover", "bench.noise: bench.prover"),
+    (pure, "bench.api", "from bench.verbs import report", "bench.api: bench.verbs"),
     (pure, "bench.bounds", "from bench.ceilings import measure", "bench.bounds: bench.ceilings"),
     (pure, "bench.break_even", "from bench.measuring import sample", "bench.break_even: bench.measuring"),
     (pure, "bench.status", "from bench import runner", "bench.status: bench.runner"),

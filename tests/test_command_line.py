@@ -17,6 +17,7 @@ from bench.__main__ import main
 from bench.records import SCHEMA
 
 VERBS = ["run", "gate", "compare", "history", "parity", "report", "show", "list", "doctor", "data fetch", "data here"]
+VERBS += [f"prices {name}" for name in ("list", "show", "find", "diff", "refresh", "import")]
 LONG = "x" * 300  # longer than a file name may be
 
 
@@ -125,7 +126,7 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "report of a folder": (["report", "folder"], ["not a run folder", "run.json"]),
     "report of a long name": (["report", LONG], [LONG[:50], "too long"]),
     "report without results": (["report", "begun"], ["no results yet", "--resume begun"]),
-    "report in nothing": (["report", "begun", "--format", "html"], ["no format 'html'", "markdown, csv, json"]),
+    "report in nothing": (["report", "begun", "--format", "pdf"], ["no format 'pdf'", "markdown, csv, json"]),
     "report without a run": (["report"], ["RUN"]),
     **{
         f"price {' '.join(flags)}": (["run", "./suite.toml", "--out", "out", *flags], words)

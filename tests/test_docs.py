@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from bench import __main__ as cli
 from bench import backends, status, suite, workloads
-from bench.prices import book
+from bench.prices import book, user_file
 from bench.prices.asked import Asked
 from bench.verbs import report as reporting
 from bench.workload import Workload
@@ -109,6 +109,7 @@ def test_what_is_said_to_be_planned_is_not_there(
 def test_the_readme_shows_every_verb() -> None:
     # `data` is a group: its verbs are reached by make.
     verbs = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+    verbs |= {group.name for group in cli.app.registered_groups if group.name} - {"data"}
     assert verbs == {words[0] for words in commands(PAGES["README.md"], "stepwatch") if words}
 
 
@@ -195,6 +196,7 @@ MADE = {
     "README.md": {"prices.toml", "run.json", "table.md"},
     "docs/adding.md": {"prices.toml", "manifest.toml", "pyproject.toml", "bench/workloads/golden/wide.json"},
     "docs/measurement.md": set(),
+    "docs/prices.md": {"prices.toml", "manifest.toml"},
     "docs/statuses.md": set(),
 }
 
@@ -303,15 +305,15 @@ def test_the_example_of_a_workload_is_found_and_whole(tmp_path: Path, monkeypatc
 def test_the_example_of_a_price_is_read(tmp_path: Path) -> None:
     (example,) = blocks(PAGES["docs/adding.md"], "toml")
     (tmp_path / "prices.toml").write_text(example)
-    (price,) = book.user_prices(tmp_path / "prices.toml")
+    (price,) = user_file.read(tmp_path / "prices.toml").prices
     found = book.find(price.instance, user=(price,))
     assert found is not None
     assert str(found.usd_per_hour) == "2.10"
 
 
 def test_the_list_of_formats_is_where_the_page_says() -> None:
-    assert "`FORMATS` in `bench/verbs/report.py`" in PAGES["docs/adding.md"]
-    assert all(callable(render) for render in reporting.FORMATS.values())
+    assert "`ONE` in `bench/verbs/report.py`" in PAGES["docs/adding.md"] and "`SEVERAL`" in PAGES["docs/adding.md"]
+    assert all(callable(render) for render in (*reporting.ONE.values(), *reporting.SEVERAL.values()))
     (said,) = set(re.findall(r"--format csv\s+# or ([\w, -]+);", PAGES["README.md"]))
     assert {"csv", *said.split(", ")} == set(reporting.FORMATS)
 
@@ -324,7 +326,7 @@ def test_every_shipped_suite_is_named_after_its_file_and_described(path: Path) -
 
 
 def test_readme_shows_the_committed_run_as_it_is_reported_now() -> None:
-    report = reporting.text(ROOT / "results/reference/quick-2core", "markdown", Asked())
+    report = reporting.text([ROOT / "results/reference/quick-2core"], "markdown", Asked())
     body = report.split("\n\n", 1)[1].replace("\n## ", "\n### ")
     shown = PAGES["README.md"].split("<!-- quick: begin -->\n")[1].split("<!-- quick: end -->")[0]
     assert shown == body, "README's table is stale: put the report of results/reference/quick-2core there"
@@ -333,7 +335,7 @@ def test_readme_shows_the_committed_run_as_it_is_reported_now() -> None:
 @pytest.mark.parametrize(("name", "format"), [("table.md", "markdown"), ("table.csv", "csv")])
 def test_committed_tables_are_what_their_records_give(name: str, format: str) -> None:
     folder = ROOT / "results/reference/quick-2core"
-    assert (folder / name).read_text() == reporting.text(folder, format, Asked())
+    assert (folder / name).read_text() == reporting.text([folder], format, Asked())
 
 
 def test_the_tree_names_every_room() -> None:

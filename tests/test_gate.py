@@ -68,7 +68,8 @@ def test_scattered_pairs_are_inconclusive() -> None:
         (cell([SLOW] * 10), "only 0 of 16 pairs of the second are there"),
         (cell([SLOW] * 10, [SLOW] * 15), "only 15 of 16"),
         (cell([SAME] * 10, broken="the base arm: crashed: it died"), "it died"),
-        (cell([SAME] * 10, drifting=3), "unsteady"),
+        (cell([SAME] * 10, drifts=((log1p(0.05),) * 10,)), "moves by +5.0% while it is timed"),
+        (cell([SAME] * 10, drifts=((0.0,) * 10, (-0.06,) * 10)), "moves by -5.8%"),
     ],
 )
 def test_what_is_missing_or_broken_is_invalid(one: Cell, says: str) -> None:
@@ -166,3 +167,14 @@ def test_the_upper_bound_is_an_order_statistic() -> None:
     assert gate.upper([k / 100 for k in range(10)]) == 0.08
     assert gate.upper([0.0] * 4) == inf
     assert exp(gate.upper([0.0] * 5)) == 1.0
+
+
+@pytest.mark.parametrize("drifts", [(0.3, -0.3) * 5, (0.3,) * 8 + (0.0,) * 2, (0.02,) * 10])
+def test_what_moves_in_no_direction_or_hardly_is_noise(drifts: tuple[float, ...]) -> None:
+    assert word(cell([SAME] * 10, drifts=(drifts,))) == "PASS"
+
+
+def test_noise_is_seldom_called_unsteady() -> None:
+    draw = random.Random(1)
+    found = [word(cell([SAME] * 10, drifts=(tuple(draw.gauss(0, 0.06) for _ in range(10)),))) for _ in range(2000)]
+    assert found.count("INVALID") / 2000 <= 0.01

@@ -103,6 +103,17 @@ def test_an_arm_that_dies_midway_is_invalid(tmp_path: Path) -> None:
     assert "the base arm" not in ended.stderr.splitlines()[-1]
 
 
+def test_a_gate_that_fails_itself_has_no_verdict(tmp_path: Path) -> None:
+    copy = copied(tmp_path)
+    copy.change(
+        "bench/gatekeeper.py", "            self._recall()\n", "            self._recall() or {}['no such thing']\n"
+    )
+    ended = gated(copy, "--format", "github")
+    assert ended.returncode == 4 and "KeyError: 'no such thing'" in ended.stderr
+    assert ended.stdout.startswith("::error title=stepwatch gate::INVALID: the gate itself failed")
+    assert ended.stderr.splitlines()[-1].startswith("stepwatch: INVALID: the gate itself failed")
+
+
 def test_an_interrupted_gate_goes_on(tmp_path: Path) -> None:
     copy = copied(tmp_path, slower(0.0))
     environment = os.environ | {"PYTHONPATH": str(copy.folder), "HOME": str(copy.home)}

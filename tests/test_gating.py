@@ -1,14 +1,30 @@
 """The gate's error rates: how windows are taken, and what they are scored as. The pairs are made up."""
 
 import random
+import shutil
+from collections import Counter
 from math import log1p
+from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-from bench.selftest import gating
-from bench.selftest.gating import score, windows
+from bench.reports import rates as drawing
+from bench.selftest import gate_faults, gating, rates
+from bench.selftest.rates import Collected, Score, Tried, windows
+from bench.verbs import gate_rates
 
 SLOW = log1p(0.1)
+
+
+def collected(logs: list[float], effect: float = 0.0, lost: int = 0, drift: float = 0.0) -> Collected:
+    return Collected(
+        "made", effect, tuple(logs), ((drift,),) * len(logs), lost, seconds=6.0, cpu="a", cores=2, commit="c"
+    )
+
+
+def scored(logs: list[float], effect: float = 0.0, **more: float) -> list[Score]:
+    return rates.scores([collected(logs, effect, **more)])  # type: ignore[arg-type]
 
 
 def test_clean_pairs_are_windows_of_ten() -> None:
@@ -23,33 +39,54 @@ def test_a_suspicious_window_takes_the_second_stage_behind_it() -> None:
 
 def test_identical_arms_are_scored_in_both_directions() -> None:
     draw = random.Random(1)
-    found = score("made", 0.0, [draw.gauss(0, 0.01) for _ in range(100)], [False] * 100)
-    assert found.gates == 20 and found.verdicts == {"PASS": 20} and found.ratio == pytest.approx(1, abs=0.01)
-    assert found.spread == pytest.approx(0.01, rel=0.3)
+    one, *_ = scored([draw.gauss(0, 0.01) for _ in range(100)])
+    assert len(one.gates) == 20 and one.verdicts == {"PASS": 20} and one.ratio == pytest.approx(1, abs=0.01)
+    assert one.spread == pytest.approx(0.01, rel=0.3) and one.gates[0].seconds == 60
+
+
+def test_a_shift_of_identical_arms_fails_in_one_direction_alone() -> None:
+    one, *_ = scored([0.05] * 52)
+    assert one.verdicts == {"FAIL": 2, "PASS": 2}
 
 
 def test_slower_arms_fail() -> None:
     draw = random.Random(1)
-    found = score("made", 0.1, [draw.gauss(SLOW, 0.01) for _ in range(104)], [False] * 104)
-    assert found.verdicts == {"FAIL": 4} and found.pairs_used == 26
+    (one,) = scored([draw.gauss(SLOW, 0.01) for _ in range(104)], 0.1)
+    assert one.verdicts == {"FAIL": 4} and {g.pairs for g in one.gates} == {26} and not one.added
 
 
 def test_an_effect_may_be_added_to_identical_arms() -> None:
     draw = random.Random(1)
     logs = [draw.gauss(0, 0.01) for _ in range(104)]
-    found = gating.added("made", 0.1, logs, [False] * 104)
-    assert (found.added, found.effect, found.verdicts) == (True, 0.1, {"FAIL": 4})
-    assert found.ratio == pytest.approx(1.1, abs=0.01)
-    assert found.spread == pytest.approx(score("made", 0.0, logs, [False] * 104).spread)
+    found = {(one.effect, one.added): one for one in scored(logs)}
+    assert found.keys() == {(0.0, False), (0.05, True), (0.1, True), (0.2, True)}
+    one = found[0.1, True]
+    assert one.verdicts == {"FAIL": 8} and one.ratio == pytest.approx(1.1, abs=0.01)  # in both directions
+    assert one.spread == pytest.approx(found[0.0, False].spread)
+
+
+def test_both_directions_of_an_added_effect_are_as_much_slower() -> None:
+    # Noise that is all on one side: turned round it is on the other, and the effect stays.
+    found = next(one for one in scored([0.09] * 26) if one.effect == 0.1)
+    assert found.verdicts == {"FAIL": 1, "PASS": 2}
+    assert [gate.pairs for gate in found.gates] == [26, 10, 10]
 
 
 def test_drift_and_losses_are_invalid() -> None:
-    drifting = [True] * 3 + [False] * 7 + [False] * 10
-    assert score("made", 0.05, [0.0] * 20, drifting, lost=1).verdicts == {"INVALID": 2, "PASS": 1}
+    (one,) = scored([0.0] * 20, 0.05, lost=1)
+    assert one.verdicts == {"INVALID": 1, "PASS": 2}
+    (one,) = scored([0.0] * 20, 0.05, drift=0.05)
+    assert one.verdicts == {"INVALID": 2}
 
 
-def many(effect: float, verdicts: dict[str, int], *, spread: float = 0.01, added: bool = False) -> gating.Score:
-    return gating.Score("made", effect, 1 + effect, spread, 100, verdicts, 10, added)
+def test_no_window_spans_two_folders() -> None:
+    (one, *_) = rates.scores([collected([0.0] * 15), collected([0.0] * 15)])
+    assert (one.pairs, len(one.gates)) == (30, 4)
+
+
+def many(effect: float, words: dict[str, int], *, spread: float = 0.01, added: bool = False) -> Score:
+    gates = [Tried("made", effect, added, word, spread, 10, 60.0) for word, n in words.items() for _ in range(n)]
+    return Score("made", effect, added, 1 + effect, spread, 100, tuple(gates))
 
 
 @pytest.mark.parametrize(
@@ -60,14 +97,58 @@ def many(effect: float, verdicts: dict[str, int], *, spread: float = 0.01, added
         ([many(0, {"PASS": 150}), many(0, {"PASS": 149})], "identical arms", "at most 2 FAIL", "not settled"),
         ([many(0, {"PASS": 300}), many(0, {"FAIL": 300}, spread=0.06)], "identical arms", "at most 2 FAIL", "holds"),
         ([many(0, {"PASS": 200, "INCONCLUSIVE": 100})], "identical arms", "at least 85", "broken"),
+        ([many(0, {"PASS": 290, "INVALID": 10})], "identical arms", "at most 2 %", "broken"),
         ([many(0.1, {"FAIL": 60})], "10% slower, worked", "never PASS", "holds"),
         ([many(0.1, {"FAIL": 60, "PASS": 1})], "10% slower, worked", "never PASS", "broken"),
         ([many(0.2, {"FAIL": 57, "INCONCLUSIVE": 3}, added=True)], "20% slower, added", "58 of 60", "broken"),
     ],
 )
-def test_the_rates_are_held_to_their_figures(scores: list[gating.Score], name: str, wanted: str, verdict: str) -> None:
-    found = [one for one in gating.findings(scores) if one.name == name and one.wanted.startswith(wanted)]
+def test_the_rates_are_held_to_their_figures(scores: list[Score], name: str, wanted: str, verdict: str) -> None:
+    found = [one for one in rates.findings(scores) if one.name == name and one.wanted.startswith(wanted)]
     assert [one.verdict for one in found] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("seen", "of", "wanted"), [(0, 300, 0.0099), (2, 300, 0.0208), (0, 1, 0.95), (5, 5, 1.0), (15, 60, 0.3585)]
+)
+def test_upper_rate(seen: int, of: int, wanted: float) -> None:
+    assert rates.upper_rate(seen, of) == pytest.approx(wanted, abs=2e-4)  # scipy.stats.beta.ppf(.95, k + 1, n - k)
+
+
+def test_the_curves_are_by_the_gate_s_own_spread() -> None:
+    found = rates.curves([many(0, {"PASS": 3}, spread=0.015), many(0, {"FAIL": 1, "PASS": 1}, spread=0.2)])
+    assert [(end, dict(counts)) for _, _, end, counts in found] == [
+        (0.02, {"PASS": 3}),
+        (float("inf"), {"FAIL": 1, "PASS": 1}),
+    ]
+
+
+def test_the_page_and_the_plot_say_every_verdict() -> None:
+    parts = [collected([0.0] * 30)]
+    made = {"idle": rates.scores(parts), "neighbour": []}
+    text = gate_rates.page(made, rates.findings(made["idle"]), {"idle": parts, "neighbour": []})
+    assert "idle: 0 FAIL in 3 windows" in text and "a, 2 cores, commit c" in text
+    drawn = drawing.svg({"idle": [(0.0, False, 0.02, Counter(PASS=3, FAIL=1)), (0.2, True, 0.02, Counter(FAIL=4))]})
+    assert drawn.startswith("<svg") and "identical arms" in drawn and "20% slower" in drawn
+
+
+def test_pairs_are_read_as_they_were_collected(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "results/reference/gate-2core/identical-arms", tmp_path / "here-commit-code" / "torch-20")
+    (one,) = rates.collected(tmp_path)
+    assert (one.step, one.effect, len(one.logs), one.cores, one.commit) == ("torch", 0.2, 90, 2, "edfdffd")
+    assert [len(drift) for drift in one.drifts] == [1] * 90 and 1 < one.seconds < 20
+    assert rates.collected(tmp_path / "here-commit-code") == []
+
+
+def test_a_gate_that_is_damaged_is_invalid() -> None:
+    found = gate_faults.found()
+    assert [(one.name, one.verdict) for one in found if one.verdict != "holds"] == [], found
+    assert [one.name.partition(":")[0] for one in found] == [
+        "honest gate",
+        *["12", "13", "14"],
+        "permuted pairs",
+        *["14", "15"],
+    ]
 
 
 @pytest.mark.needs("torch")

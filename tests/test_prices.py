@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
-from bench.prices import book
+from bench.prices import book, user_file
 from bench.prices.book import Price, find
 
 FOLDER = Path(book.__file__).parent
@@ -41,7 +41,7 @@ def test_bundled_book_is_complete_and_its_keys_are_unique() -> None:
     assert len({(p.service, p.instance) for p in prices}) == 90
     keys = Counter((p.provider, p.service, p.instance, p.region, p.price_model) for p in prices)
     assert max(keys.values()) == 1
-    assert {p.price_model for p in prices} == set(book.PRICE_MODELS)
+    assert {p.price_model for p in prices} == set(book.PRICE_MODELS) - {"amortised"}  # own hardware's alone
     assert all(p.source and p.instance and p.provider and p.service for p in prices)
 
 
@@ -136,7 +136,7 @@ def test_missing_book_file_is_named(copied: Path, name: str) -> None:
 
 def test_user_price_has_these_defaults(tmp_path: Path) -> None:
     path = written(tmp_path, '[[price]]\ninstance = "our-h100-box"\nusd_per_hour = "2.10"\n')
-    (price,) = book.user_prices(path)
+    (price,) = user_file.read(path).prices
     assert price == own(instance="our-h100-box", source="prices.toml")
     assert (price.provider, price.service, price.region, price.price_model) == ("own", "", "", "on_demand")
     assert price.as_of == price.accelerator == ""
@@ -161,7 +161,7 @@ def test_user_price_may_say_everything(tmp_path: Path) -> None:
     }
     assert tuple(fields) == book.COLUMNS
     lines = [f"{name} = {value!r}" if isinstance(value, str) else f"{name} = {value}" for name, value in fields.items()]
-    (price,) = book.user_prices(str(written(tmp_path, "\n".join(["\ufeff[[price]]", *lines]))))
+    (price,) = user_file.read(str(written(tmp_path, "\n".join(["\ufeff[[price]]", *lines])))).prices
     assert price == own(**fields)
     assert price.usd_per_hour_share == Decimal("2.1")
 
@@ -171,12 +171,12 @@ def test_user_price_may_say_everything(tmp_path: Path) -> None:
     [('"2.10"', "2.10"), ("2.10", "2.10"), ("3", "3"), ("0.1", "0.1"), ("2e-3", "0.002"), ("1_000.5", "1000.5")],
 )
 def test_a_price_keeps_the_digits_that_were_written(tmp_path: Path, toml: str, digits: str) -> None:
-    (price,) = book.user_prices(written(tmp_path, f"[[price]]\ninstance = 'box'\nusd_per_hour = {toml}\n"))
+    (price,) = user_file.read(written(tmp_path, f"[[price]]\ninstance = 'box'\nusd_per_hour = {toml}\n")).prices
     assert str(price.usd_per_hour) == digits
 
 
 def test_a_date_may_stand_without_quotes(tmp_path: Path) -> None:
-    (price,) = book.user_prices(written(tmp_path, "[[price]]\ninstance='box'\nusd_per_hour=1\nas_of=2026-11-01\n"))
+    (price,) = user_file.read(written(tmp_path, "[[price]]\ninstance='box'\nusd_per_hour=1\nas_of=2026-11-01\n")).prices
     assert price.as_of == "2026-11-01"
 
 
@@ -184,7 +184,7 @@ def test_a_date_may_stand_without_quotes(tmp_path: Path) -> None:
 def test_a_price_out_of_range_is_named(tmp_path: Path, usd: str) -> None:
     path = written(tmp_path, f"[[price]]\ninstance = 'box'\nusd_per_hour = {usd}\n")
     with pytest.raises(BenchError, match=r"prices\.toml: price\[0\]\.usd_per_hour: wanted .* found "):
-        book.user_prices(path)
+        user_file.read(path)
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,10 @@ def test_a_wrong_value_is_named_with_its_path(tmp_path: Path, line: str, message
     text = f"[[price]]\ninstance = 'good'\nusd_per_hour = 1\n[[price]]\ninstance = 'box'\n{line}\n"
     path = written(tmp_path, text)
     if message is None:
-        assert len(book.user_prices(path)) == 2
+        assert len(user_file.read(path).prices) == 2
         return
     with pytest.raises(BenchError, match=message) as caught:
-        book.user_prices(path)
+        user_file.read(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -225,7 +225,7 @@ def test_a_wrong_value_is_named_with_its_path(tmp_path: Path, line: str, message
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"missing required field `price`"),
+        (b"", r"found none"),
         (b"price = []", r"found none"),
         (b"price = 5", r"\$\.price"),
         (b"[price]\ninstance = 'box'\nusd_per_hour = 1", r"\$\.price"),
@@ -244,24 +244,24 @@ def test_a_wrong_value_is_named_with_its_path(tmp_path: Path, line: str, message
 def test_a_file_that_is_no_price_file(tmp_path: Path, content: bytes, message: str) -> None:
     path = written(tmp_path, content)
     with pytest.raises(BenchError, match=message) as caught:
-        book.user_prices(path)
+        user_file.read(path)
     assert str(path) in str(caught.value)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(BenchError, match="cannot be read") as caught:
-            book.user_prices(path)
+            user_file.read(path)
         assert str(path) in str(caught.value)
 
 
 def test_a_repeated_price_is_refused_and_one_that_differs_in_its_key_is_not(tmp_path: Path) -> None:
     row = "[[price]]\ninstance = 'box'\nusd_per_hour = 1\n"
     path = written(tmp_path, row + row + "price_model = 'spot'\n" + row + "region = 'cellar'\n")
-    assert len(book.user_prices(path)) == 3
+    assert len(user_file.read(path).prices) == 3
     written(tmp_path, row + row + "price_model = 'spot'\n" + row + "vcpus = 8\n")
     with pytest.raises(BenchError, match=r"price\[2\]: .* price\[0\] again"):
-        book.user_prices(path)
+        user_file.read(path)
 
 
 # --- which price applies ----------------------------------------------------------------------------------------------
@@ -333,6 +333,24 @@ def test_an_instance_that_is_not_sold_so_is_answered_with_how_it_is() -> None:
         find("p5.48xlarge", price_model="calendar")
     with pytest.raises(BenchError, match=r"from sagemaker for 'p5\.48xlarge'; .*aws ec2"):
         find("p5.48xlarge", service="sagemaker")
+
+
+def test_of_many_offers_a_few_are_named_the_nearest_region_first() -> None:
+    rows = [own(region=f"{area}-{n}") for area in ("eu-west", "us-east", "ap-south") for n in range(1, 6)]
+    with pytest.raises(BenchError, match=r"there are on_demand in us-east-\d .* and 7 more; ask for one") as caught:
+        find("box", region="us-east-9", user=rows)
+    assert str(caught.value).count("on_demand in") == 1 + book.MOST_NAMED
+    with pytest.raises(BenchError, match=r"found on_demand in eu-west-1 .* and 7 more; say which service or region"):
+        find("box", user=rows)
+
+
+def test_a_book_in_place_of_the_bundled_one_is_the_only_one() -> None:
+    rows = (own(instance="p5.48xlarge"),)
+    assert find("p5.48xlarge", bundle=rows) is rows[0]
+    mine = own(instance="p5.48xlarge", region="cellar")
+    assert find("p5.48xlarge", user=[mine], bundle=rows) is mine
+    with pytest.raises(BenchError, match=r"no price for instance 'g5\.xlarge'"):
+        find("g5.xlarge", bundle=rows)
 
 
 def test_a_bundled_row_without_region_does_not_stand_for_one() -> None:
@@ -432,6 +450,25 @@ def test_staleness(price_model: str, days: int, expected: str) -> None:
     on = date(2026, 3, 1) + timedelta(days=days)
     assert book.age_days(price, on) == days
     assert book.staleness(price, on) == expected
+
+
+@pytest.mark.parametrize(
+    ("days", "note"),
+    [
+        (90, ""),
+        (91, "the price is 91 days old (as of 2026-03-01): check it before you decide by it"),
+        (366, "the price is 366 days old (as of 2026-03-01): its costs are marked ~"),
+    ],
+)
+def test_the_note_on_an_old_price_says_its_age_in_days(days: int, note: str) -> None:
+    assert book.age_note(own(as_of="2026-03-01"), date(2026, 3, 1) + timedelta(days=days)) == note
+
+
+def test_the_note_on_an_undated_price_says_that_it_is() -> None:
+    assert (
+        book.age_note(own(), date(2026, 3, 1)) == "the price is undated: its costs are marked ~; give its row an as_of"
+    )
+    assert book.age_note(book.hourly("2.1"), date(2026, 3, 1)) == ""
 
 
 def test_undated_is_stale_but_a_price_given_right_now_is_not() -> None:

@@ -203,7 +203,7 @@ def test_json_has_the_same_columns_with_their_types() -> None:
 def test_json_money_is_text_with_every_digit() -> None:
     torch = json.loads(json_format.render(report()))["rows"][0]
     assert (torch["usd_per_hour"], torch["usd_per_hour_share"]) == ("55.04", "6.88")
-    assert Decimal(torch["usd_per_million_samples"]) == report().rows[0].usd_per_million_samples
+    assert Decimal(torch["usd_per_million_samples"]) == report().rows[0].cost.usd_per_million_samples
 
 
 def test_json_names_the_run() -> None:

@@ -1,7 +1,9 @@
 """The statistics against straightforward references written here, with no NumPy, and against simulated data."""
 
+import itertools
 import random
 import tracemalloc
+from collections import Counter
 from fractions import Fraction
 from math import comb, exp, inf, log
 from statistics import median
@@ -141,6 +143,24 @@ def test_bootstrap_agrees_with_a_plain_one(processes: int, bursts: int) -> None:
     for side in (0, 1):
         spread = float(np.std([pair[side] for pair in again], ddof=1)) * (400 / 2000) ** 0.5
         assert abs(found[side] - wanted[side]) <= 5 * spread + 1e-3
+
+
+@pytest.mark.parametrize("n", range(1, 7))
+def test_the_middle_of_a_resample_is_as_probable_as_counted(n: int) -> None:
+    counted: Counter[tuple[int, int]] = Counter()
+    for drawn in itertools.product(range(n), repeat=n):
+        ordered = sorted(drawn)
+        counted[ordered[(n - 1) // 2], ordered[n // 2]] += 1
+    lower, upper, share = stats._middle_of_resample(n)
+    found = {(int(a), int(b)): float(p) for a, b, p in zip(lower, upper, share, strict=True)}
+    assert found == pytest.approx({pair: many / n**n for pair, many in counted.items()}, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [20, 21, 200, 2001, 100_000])
+def test_the_middles_of_a_resample_are_all_there(n: int) -> None:
+    lower, upper, share = stats._middle_of_resample(n)
+    assert float(share.sum()) == pytest.approx(1, abs=1e-9) and (upper - lower).max() <= 40
+    assert float(share @ (lower + upper)) / 2 == pytest.approx((n - 1) / 2, rel=1e-8)  # it has no leaning
 
 
 def test_bootstrap_is_the_same_every_time_and_depends_on_its_seed() -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from bench import stats, status, table, workloads
 from bench.machine import Machine
 from bench.prices.book import Price
+from bench.prices.cost import UNKNOWN
 from bench.records import (
     PILOT_ROUND,
     Case,
@@ -285,7 +286,8 @@ def test_a_failed_parity_has_no_time_however_many_rounds_are_good() -> None:
     row = row_of([proof(CASE), *STEADY[:-1], failure(CASE, 5, "parity_failed", "first losses differ")])
     assert row.status == "parity_failed"
     known = {name for name in Row.__struct_fields__ if getattr(row, name) is not None}
-    assert known == {"case", "status", "reason", "rounds", "samples", "parity_fp64", "parity_error"}
+    assert known == {"case", "status", "reason", "rounds", "samples", "parity_fp64", "parity_error", "cost"}
+    assert row.cost == UNKNOWN
     assert (row.rounds, row.samples) == (0, 0)
 
 
@@ -468,7 +470,7 @@ def test_a_compiled_mode_repays_its_compilation() -> None:
     eager = mode_of(CASE, 20.0, cold=1.0, warm=0.5)
     compiled = mode_of(COMPILED, 10.0, cold=9.0, warm=2.5)
     base, row = rows_of(run_of(CASE, COMPILED), [*eager, *compiled], PRICE)
-    assert (base.break_even_against, base.break_even_steps, base.usd_break_even) == (None, None, None)
+    assert (base.break_even_against, base.break_even_steps, base.cost.usd_break_even) == (None, None, None)
     assert row.break_even_against == "eager"
     # Extra seconds beyond three steady steps: 9.2 - 0.03 and 1.2 - 0.06; warm 2.7 - 0.03 and 0.7 - 0.06; the builds are
     # of 0.1 s in both.
@@ -479,14 +481,14 @@ def test_a_compiled_mode_repays_its_compilation() -> None:
     assert row.break_even_steps_low == pytest.approx(803)
     assert row.break_even_steps_high == pytest.approx(803)
     assert row.break_even_warm_steps_low == pytest.approx(203)  # five rounds: the first fills the cache
-    assert row.usd_break_even == pytest.approx(Decimal("55.04") * Decimal("17.3") / 3600, rel=Decimal("1e-9"))
+    assert row.cost.usd_break_even == pytest.approx(Decimal("55.04") * Decimal("17.3") / 3600, rel=Decimal("1e-9"))
 
 
 def test_what_never_repays_has_no_cost_of_it() -> None:
     slower = [*mode_of(CASE, 10.0, cold=1.0, warm=0.5), *mode_of(COMPILED, 20.0, cold=9.0, warm=2.5)]
     _, row = rows_of(run_of(CASE, COMPILED), slower, PRICE)
     assert (row.break_even_steps, row.break_even_seconds) == (float("inf"), float("inf"))
-    assert (row.usd_break_even, row.usd_break_even_warm) == (None, None)
+    assert (row.cost.usd_break_even, row.cost.usd_break_even_warm) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -604,27 +606,27 @@ def test_rows_stay_in_the_suite_s_order() -> None:
 def test_prices_are_exact_decimals() -> None:
     row = row_of(rounds_of(CASE, *[2.0] * 6), price=PRICE)
     # 55.04 USD / 3600 s x (2 ms / 64) x 10^6, and an eighth of it
-    assert row.usd_per_million_samples == Decimal("55.04") * Decimal("0.00003125") * 10**6 / 3600
-    assert row.usd_per_million_samples_share == Decimal("6.88") * Decimal("0.00003125") * 10**6 / 3600
+    assert row.cost.usd_per_million_samples == Decimal("55.04") * Decimal("0.00003125") * 10**6 / 3600
+    assert row.cost.usd_per_million_samples_share == Decimal("6.88") * Decimal("0.00003125") * 10**6 / 3600
 
 
 def test_no_share_without_an_accelerator() -> None:
     row = row_of(STEADY, price=replace(PRICE, accelerator="", accelerator_count=None))
-    assert row.usd_per_million_samples is not None
-    assert row.usd_per_million_samples_share is None
+    assert row.cost.usd_per_million_samples is not None
+    assert row.cost.usd_per_million_samples_share is None
 
 
 @pytest.mark.parametrize("records", [[], [failure(CASE, PILOT_ROUND)]], ids=["nothing", "failed"])
 def test_a_row_without_a_time_has_no_cost(records: list[Record]) -> None:
-    assert row_of(records, price=PRICE).usd_per_million_samples is None
+    assert row_of(records, price=PRICE).cost.usd_per_million_samples is None
 
 
 def test_what_computes_nothing_costs_nothing_and_has_no_price() -> None:
-    assert row_of(rounds_of(NULL, *[2.0] * 6), NULL, price=PRICE).usd_per_million_samples is None
+    assert row_of(rounds_of(NULL, *[2.0] * 6), NULL, price=PRICE).cost.usd_per_million_samples is None
 
 
 def test_no_price_no_cost() -> None:
-    assert row_of(STEADY).usd_per_million_samples is None
+    assert row_of(STEADY).cost.usd_per_million_samples is None
 
 
 @pytest.mark.parametrize(

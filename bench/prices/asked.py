@@ -1,14 +1,21 @@
-"""Which price a command line asks for: its own number, then the user's file, then the bundled book, else none."""
+"""Which price applies, and why: the command line's, the run's own, the standing choice, the machine's, or none.
+
+A price that is not known is None, which is a dash, and never 0.
+"""
 
 from pathlib import Path
 
 from msgspec import Struct
 
 from bench.errors import BenchError
-from bench.prices import book
-from bench.prices.book import Price
+from bench.machine import Machine
+from bench.prices import book, devices
+from bench.prices.rows import Price
+from bench.prices.user_file import Choice, UserFile, read
 
 OWN_FILE = Path("prices.toml")
+# The flags that narrow down which price of an instance it is, and those which instance may be meant.
+NARROWING = ("region", "service", "prices", "price_model")
 
 
 class Asked(Struct, frozen=True):
@@ -17,23 +24,102 @@ class Asked(Struct, frozen=True):
     instance: str | None = None
     region: str | None = None
     service: str | None = None
-    price_model: str = "on_demand"
+    price_model: str | None = None
     price_per_hour: str | None = None
     prices: Path | None = None
 
 
-def price(asked: Asked) -> Price | None:
-    """The price that applies, or None if none is asked for; `BenchError` for one that does not exist."""
+class Chosen(Struct, frozen=True):
+    """The price, None where it is not known, and in one line which source won and why."""
+
+    price: Price | None
+    origin: str
+
+
+def own(path: Path | None) -> UserFile:
+    """The user's file: the one named, else the one in this folder, else one that says nothing."""
+    path = path or (OWN_FILE if OWN_FILE.exists() else None)
+    return read(path) if path else UserFile()
+
+
+def known(file: UserFile) -> tuple[Price, ...]:
+    """Every price there is: the user's own first, then those of the book."""
+    return (*file.prices, *(book.bundled() if file.book is None else file.book))
+
+
+def choose(asked: Asked, machine: Machine | None = None, used: Path | None = None) -> Chosen:
+    """The price that applies; `BenchError` for one that is asked for and does not exist.
+
+    `machine`: whose identity is looked at where nothing else says what it is; None for no look. `used`: the
+    `prices.csv` of a run, if it is there.
+    """
     if asked.price_per_hour is not None:
-        return book.hourly(asked.price_per_hour)
-    if asked.instance is None:
-        given = [name for name in ("region", "service", "prices") if getattr(asked, name) is not None]
-        if given or asked.price_model != "on_demand":
-            flag = given[0] if given else "price-model"
-            raise BenchError(f"--{flag} wants an --instance whose price it chooses; name one, or leave it out")
-        return None
-    own = asked.prices or (OWN_FILE if OWN_FILE.exists() else None)
-    user = book.user_prices(own) if own else ()
-    return book.find(
-        asked.instance, service=asked.service, region=asked.region, price_model=asked.price_model, user=user
+        price = book.hourly(asked.price_per_hour)
+        return Chosen(price, f"price: {price.usd_per_hour} USD/h, given by --price-per-hour")
+    narrowed = next((name.replace("_", "-") for name in NARROWING if getattr(asked, name) is not None), None)
+    if asked.instance is None and narrowed is None and used is not None and used.exists():
+        return _used(used)
+    file = own(asked.prices)
+    if asked.instance is not None:
+        choice = Choice(asked.instance, asked.service, asked.region, asked.price_model)
+        return _chosen(choice, file, "named by --instance")
+    if file.choice is not None:
+        try:
+            return _chosen(_narrowed(file.choice, asked), file, f"the standing choice of {file.path}")
+        except BenchError as error:
+            raise BenchError(f"prices file {file.path}: instance: {error}") from None
+    reason = "none is asked for"
+    if machine is not None:
+        found = devices.detect(machine, known(file))
+        reason = found.reason
+        if found.instance:
+            try:
+                return _chosen(_narrowed(Choice(found.instance), asked), file, found.origin)
+            except BenchError as error:
+                if narrowed:
+                    raise
+                reason = f"{found.origin}, but {error}"  # nobody asked: it is no mistake of theirs
+    if narrowed:
+        raise BenchError(
+            f"--{narrowed} wants an --instance whose price it chooses; name one, or leave it out"
+            + (f" ({reason})" if machine else "")
+        )
+    return Chosen(None, f"no price: {reason}")
+
+
+def _narrowed(choice: Choice, asked: Asked) -> Choice:
+    return Choice(
+        choice.instance,
+        choice.service if asked.service is None else asked.service,
+        choice.region if asked.region is None else asked.region,
+        choice.price_model if asked.price_model is None else asked.price_model,
     )
+
+
+def _chosen(choice: Choice, file: UserFile, why: str) -> Chosen:
+    price = book.find(
+        choice.instance,
+        service=choice.service,
+        region=choice.region,
+        price_model=choice.price_model,
+        user=file.prices,
+        bundle=file.book,
+    )
+    return Chosen(price, f"price: {_words(price)}: {why}")
+
+
+def _used(path: Path) -> Chosen:
+    prices = book.read_used(path)
+    if len(prices) != 1:
+        raise BenchError(f"prices file {path}: wanted the one price of a run, found {len(prices)}; restore it")
+    return Chosen(prices[0], f"price: {_words(prices[0])}: the run's own, in {path}")
+
+
+def _words(price: Price) -> str:
+    if price.from_command_line:
+        return f"{price.usd_per_hour} USD/h"
+    text = f"{price.instance} {book.offer(price)}, {price.usd_per_hour} USD/h"
+    share, count = price.usd_per_hour_share, price.accelerator_count
+    if share is None or count == 1:
+        return text
+    return f"{text} for the whole instance, {share:.6g} for one of its {count} accelerators"

@@ -1,4 +1,4 @@
-"""What an hour of an instance costs: the bundled rows, the user's own rows, and the one row that applies.
+"""What an hour of an instance costs: a book of rows, the bundled one or another, and the one row that applies.
 
 Every row is dated and sourced; nothing is interpolated and nothing is picked silently between two rows.
 Knows no network, no clock and no framework: the caller says on which day an age is asked.
@@ -7,7 +7,8 @@ Knows no network, no clock and no framework: the caller says on which day an age
 import difflib
 import functools
 import hashlib
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -22,14 +23,17 @@ __all__ = [
     "PRICE_MODELS",
     "Price",
     "age_days",
+    "age_note",
     "bundled",
     "find",
     "hourly",
     "load_book",
+    "nearest",
+    "offer",
     "read_used",
+    "save_book",
     "staleness",
     "usd_per_million_samples",
-    "user_prices",
     "write_used",
 ]
 
@@ -41,10 +45,7 @@ SERVICE_ALIASES = {  # Google has renamed it twice; every name stays usable
 }
 # Days: a price stays quiet this long, and is merely old until the last.
 QUIET_DAYS, QUIET_SPOT_DAYS, OLD_DAYS = 90, 7, 365
-
-
-class _UserFile(msgspec.Struct, forbid_unknown_fields=True):
-    price: list[Price]
+MOST_NAMED = 8
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,7 +74,7 @@ def load_book(folder: Path) -> tuple[Price, ...]:
     if found != manifest.sha256:
         raise BenchError(
             f"price book {path}: wanted sha256 {manifest.sha256} as in manifest.toml, found {found}; "
-            "restore it (own prices go into a prices.toml), or bring the manifest up to date"
+            "restore it or make it anew (own prices go into a prices.toml), or bring the manifest up to date"
         )
     prices = from_csv(data, path)
     if len(prices) != manifest.rows:
@@ -84,38 +85,31 @@ def load_book(folder: Path) -> tuple[Price, ...]:
     return prices
 
 
-def user_prices(path: Path | str) -> tuple[Price, ...]:
-    """The user's own prices: the `[[price]]` tables of a `prices.toml`.
+def save_book(folder: Path, prices: Sequence[Price], origin: str, on: date) -> None:
+    """Writes a book: drafts first, then both files replaced, the manifest last. `load_book` refuses a mixture.
 
-    A TOML number keeps the digits that were written. A row without a source is given the file's name as its source.
-    `BenchError` for a file that cannot be read, a wrong or unknown key, a value out of range or a repeated price.
+    `BenchError` with exit code 74 where the disk refuses, and for a `prices.csv` that is no book's: a run keeps one.
     """
-    path = Path(path)
-    # A date may stand with or without quotes; the type of every other value is checked by the struct.
-    plain = msgspec.to_builtins(from_toml(path), builtin_types=(Decimal,))
+    csv_file, manifest = folder / "prices.csv", folder / "manifest.toml"
+    if csv_file.exists() and not manifest.exists():
+        raise BenchError(f"{folder} has a prices.csv and no manifest.toml: it is no price book; choose another --out")
+    data = to_csv(prices)
+    text = (  # a JSON string is a TOML string
+        "# Describes prices.csv beside it; checked at every load. sha256 counts line ends as \\n.\n"
+        f"date = {on}\norigin = {json.dumps(origin, ensure_ascii=False)}\n"
+        f'sha256 = "{hashlib.sha256(data).hexdigest()}"\nrows = {len(prices)}\n'
+    )
+    drafts = {csv_file.with_name(".prices.csv"): data, manifest.with_name(".manifest.toml"): text.encode()}
     try:
-        entries = msgspec.convert(plain, _UserFile).price
-    except msgspec.ValidationError as error:
-        others = ", ".join(name for name in COLUMNS if name not in ("instance", "usd_per_hour"))
-        raise BenchError(
-            f"prices file {path}: {error}; wanted [[price]] tables with instance and usd_per_hour, and any of {others}"
-        ) from None
-    if not entries:
-        raise BenchError(f"prices file {path}: wanted a [[price]], found none; add one or leave the file out")
-    seen: dict[tuple[str, ...], int] = {}
-    for number, entry in enumerate(entries):
-        where = f"prices file {path}: price[{number}]"
-        if not entry.instance.strip():
-            raise BenchError(f"{where}.instance: wanted a name, found {entry.instance!r}; name the instance")
-        check(entry, where)
-        key = (entry.provider, entry.service, entry.instance, entry.region, entry.price_model)
-        first = seen.setdefault(key, number)
-        if first != number:
-            raise BenchError(
-                f"{where}: wanted one price for each provider, service, instance, region and price_model, "
-                f"found those of price[{first}] again; remove one"
-            )
-    return tuple(msgspec.structs.replace(entry, source=entry.source or path.name) for entry in entries)
+        folder.mkdir(parents=True, exist_ok=True)
+        for draft, content in drafts.items():
+            draft.write_bytes(content)
+        for draft, path in zip(drafts, (csv_file, manifest), strict=True):
+            draft.replace(path)
+    except OSError as error:
+        for draft in filter(Path.exists, drafts):
+            draft.unlink()
+        raise BenchError(f"price book: cannot write {folder}: {error.strerror}; choose another", exit_code=74) from None
 
 
 def hourly(text: str) -> Price:
@@ -137,30 +131,33 @@ def find(
     *,
     service: str | None = None,
     region: str | None = None,
-    price_model: str = "on_demand",
+    price_model: str | None = None,
     user: Iterable[Price] = (),
+    bundle: tuple[Price, ...] | None = None,
 ) -> Price:
-    """The one price that applies to `instance`: of the user's rows if one fits, else of the bundled book.
+    """The one price that applies to `instance`: of the user's rows if one fits, else of the bundle, else bundled.
 
-    A user's row that leaves its service or region open fits every one asked for, unless another row names it.
-    `BenchError` for an unknown price model or instance, for one that is not sold so, and where several rows fit.
+    Without a price model: on demand, or what own hardware costs. A user's row that leaves its service or region open
+    fits every one asked for, unless another row names it. `BenchError` for an unknown price model or instance, for
+    one that is not sold so, and where several rows fit.
     """
-    user = tuple(user)
-    if price_model not in PRICE_MODELS:
+    user, bundle = tuple(user), bundled() if bundle is None else bundle
+    if price_model is not None and price_model not in PRICE_MODELS:
         raise BenchError(f"no price model {price_model!r}; there are {', '.join(PRICE_MODELS)}")
-    for book, open_fits in ((user, True), (bundled(), False)):
-        rows = [row for row in book if row.instance == instance and row.price_model == price_model]
+    models = ("on_demand", "amortised") if price_model is None else (price_model,)
+    for book, open_fits in ((user, True), (bundle, False)):
+        rows = [row for row in book if row.instance == instance and row.price_model in models]
         if service is not None:
-            rows = _fitting(rows, _service, SERVICE_ALIASES.get(service, service), open_fits=open_fits)
+            rows = _fitting(rows, service_of, SERVICE_ALIASES.get(service, service), open_fits=open_fits)
         if region is not None:
             rows = _fitting(rows, lambda row: row.region, region, open_fits=open_fits)
         if len(rows) > 1:
-            choices = "; ".join(f"{_offer(row)} at {row.usd_per_hour} USD/h" for row in rows)
-            raise BenchError(f"wanted one price of {instance!r}, found {choices}; say which service or region")
+            choices = _few([f"{offer(row)} at {row.usd_per_hour} USD/h" for row in rows], "; ")
+            wanted = "price model" if len({row.price_model for row in rows}) > 1 else "service or region"
+            raise BenchError(f"wanted one price of {instance!r}, found {choices}; say which {wanted}")
         if rows:
             return rows[0]
-    asked = price_model + (f" in {region}" if region else "") + (f" from {service}" if service else "")
-    raise BenchError(_no_price(instance, asked, (*user, *bundled())))
+    raise BenchError(_no_price(instance, models[0], service, region, (*user, *bundle)))
 
 
 def usd_per_million_samples(usd_per_hour: Decimal, seconds_per_sample: float) -> Decimal:
@@ -194,6 +191,17 @@ def staleness(price: Price, on: date) -> str:
     return "old" if age > (QUIET_SPOT_DAYS if price.price_model == "spot" else QUIET_DAYS) else ""
 
 
+def age_note(price: Price, on: date) -> str:
+    """Of a price that is not quiet on that day: its age in days and what follows; "" of one that is."""
+    state, age = staleness(price, on), age_days(price, on)
+    if not state:
+        return ""
+    if age is None:
+        return "the price is undated: its costs are marked ~; give its row an as_of"
+    marked = "its costs are marked ~" if state == "stale" else "check it before you decide by it"
+    return f"the price is {age} days old (as of {price.as_of}): {marked}"
+
+
 def write_used(path: Path, prices: Iterable[Price]) -> None:
     """Writes the rows as CSV in the columns of `prices.csv`; `BenchError` with exit code 74 if that fails."""
     try:
@@ -209,24 +217,41 @@ def read_used(path: Path) -> tuple[Price, ...]:
     return from_csv(file_bytes(path), path)
 
 
-def _service(price: Price) -> str:
+def service_of(price: Price) -> str:
+    """Its service, under the name that the book has for it."""
     return SERVICE_ALIASES.get(price.service, price.service)
+
+
+def offer(price: Price) -> str:
+    """How it is sold, for a sentence: price model, region and seller."""
+    seller = f"{price.provider} {price.service}".strip()
+    return f"{price.price_model} in {price.region or 'no stated region'} ({seller})"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Of the names, those that somebody may have meant; "none" without any."""
+    known = {one.lower(): one for one in names}
+    return ", ".join(known[one] for one in difflib.get_close_matches(name.lower(), known, n=5)) or "none"
 
 
 def _fitting(rows: list[Price], field: Callable[[Price], str], wanted: str, *, open_fits: bool) -> list[Price]:
     return [row for row in rows if field(row) == wanted] or [row for row in rows if open_fits and not field(row)]
 
 
-def _offer(price: Price) -> str:
-    seller = f"{price.provider} {price.service}".strip()
-    return f"{price.price_model} in {price.region or 'no stated region'} ({seller})"
+def _few(texts: Iterable[str], between: str) -> str:
+    """The first of them: a book of all regions has dozens for one instance."""
+    texts = list(dict.fromkeys(texts))
+    return between.join(texts[:MOST_NAMED]) + (f" and {len(texts) - MOST_NAMED} more" if texts[MOST_NAMED:] else "")
 
 
-def _no_price(instance: str, asked: str, book: tuple[Price, ...]) -> str:
+def _no_price(instance: str, model: str, service: str | None, region: str | None, book: tuple[Price, ...]) -> str:
+    asked = model + (f" in {region}" if region else "") + (f" from {service}" if service else "")
     advice = "give a price per hour or add a [[price]] to prices.toml"
-    offers = dict.fromkeys(_offer(row) for row in book if row.instance == instance)
-    if offers:
-        return f"no price {asked} for {instance!r}; there are {', '.join(offers)}; ask for one of these, or {advice}"
-    names = {row.instance.lower(): row.instance for row in book}
-    nearest = [names[name] for name in difflib.get_close_matches(instance.lower(), names, n=5)]
-    return f"no price for instance {instance!r}; the nearest names are {', '.join(nearest) or 'none'}; {advice}"
+    rows = [row for row in book if row.instance == instance]
+    if rows:
+        # Where it is only the region that is wrong, the offers of the nearest ones come first.
+        close = difflib.get_close_matches(region or "", [row.region for row in rows], n=3)
+        offers = _few([offer(row) for row in sorted(rows, key=lambda row: row.region not in close)], ", ")
+        return f"no price {asked} for {instance!r}; there are {offers}; ask for one of these, or {advice}"
+    names = nearest(instance, [row.instance for row in book])
+    return f"no price for instance {instance!r}; the nearest names are {names}; {advice}"

@@ -16,7 +16,11 @@ import msgspec
 
 from bench.errors import BenchError
 
-PRICE_MODELS = ("on_demand", "spot", "capacity_block", "calendar", "flex_start", "committed_1y", "committed_3y")
+# `amortised` is own hardware's, see `hardware`; the others are those of the clouds.
+PRICE_MODELS = (
+    *("on_demand", "spot", "capacity_block", "calendar", "flex_start", "committed_1y", "committed_3y"),
+    "amortised",
+)
 
 # Wider than any price of an hour; keeps every product with it inside Decimal's range.
 LEAST_USD, MOST_USD = Decimal("0.000001"), Decimal(1_000_000)
@@ -43,6 +47,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     usd_per_hour: Decimal
     as_of: str = ""
     source: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str]:
+        """What a file has one price for: provider, service, instance, region and price model."""
+        return self.provider, self.service, self.instance, self.region, self.price_model
 
     @property
     def usd_per_hour_share(self) -> Decimal | None:
@@ -116,7 +125,7 @@ def check(price: Price, where: str) -> None:
     demand(real, "usd_per_hour", f"{LEAST_USD} to {MOST_USD} USD", "give the real price, or none at all")
     some = memory is None or (memory.is_finite() and memory > 0)
     demand(some, "memory_gib", "GiB above 0", "correct it or leave it empty")
-    demand(_is_date(price.as_of), "as_of", "a date such as 2026-11-01", "correct it or leave it empty")
+    demand(is_date(price.as_of), "as_of", "a date such as 2026-11-01", "correct it or leave it empty")
 
 
 def _from_cells(cells: list[str], where: str) -> Price:
@@ -132,7 +141,8 @@ def _from_cells(cells: list[str], where: str) -> Price:
     return price
 
 
-def _is_date(text: str) -> bool:
+def is_date(text: str) -> bool:
+    """Whether it is an ISO date, or nothing, which is an unknown one."""
     try:
         return text == "" or date.fromisoformat(text).isoformat() == text  # Python also reads 20261101, 2026-W44
     except ValueError:

@@ -1,17 +1,30 @@
-"""`table.csv`: one line a row, six significant digits, nothing where nothing is known."""
+"""`table.csv`: one line a row, six significant digits, nothing where nothing is known. Several runs in one file."""
 
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-import pandas as pd
-
-from bench.reports.columns import COLUMNS, Value, values
+from bench.reports.columns import COLUMNS, ORIGIN, Value, origin, values
 from bench.table import Report
 
 
 def render(report: Report) -> str:
-    frame = pd.DataFrame([values(report, row) for row in report.rows], columns=list(COLUMNS), dtype=object)
-    text: str = frame.map(plain).to_csv(index=False, lineterminator="\n")
-    return text
+    return _csv((values(report, row) for row in report.rows), COLUMNS)
+
+
+def several(reports: Sequence[Report]) -> str:
+    """Before each row, whose run it is."""
+    rows = (origin(report) | values(report, row) for report in reports for row in report.rows)
+    return _csv(rows, (*ORIGIN, *COLUMNS))
+
+
+def _csv(rows: Iterable[dict[str, Value]], columns: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([plain(row[column]) for column in columns] for row in rows)
+    return text.getvalue()
 
 
 def plain(value: Value) -> str:

@@ -47,7 +47,7 @@ def machine_line(report: Report) -> str:
     )
 
 
-def money_lines(report: Report) -> list[str]:
+def money_lines(report: Report, *, alone: bool = True) -> list[str]:
     """Which price was used and how far it can be trusted; nothing where no price was given."""
     price = report.price
     if price is None:
@@ -68,7 +68,8 @@ def money_lines(report: Report) -> list[str]:
     if price.vcpus and price.vcpus != report.run.machine.cores and not price.accelerator:
         text += f" Measured on {report.run.machine.cores} cores, the instance has {price.vcpus}:"
         text += " the cost is that of these times at its price."
-    return [plain(text) + " On one machine the price cancels: between rows here the cost ratio is the time ratio."]
+    cancels = " On one machine the price cancels: between rows here the cost ratio is the time ratio."
+    return [plain(text) + (cancels if alone else "")]
 
 
 def ceiling_lines(report: Report) -> list[str]:
@@ -100,7 +101,7 @@ def section(report: Report, rows: list[Row]) -> list[str]:
     title = f"## {case.workload}, {case.phase}" + (", latency" if case.measure == "latency" else "")
     measured = sorted((r for r in rows if r.step_ms is not None), key=lambda r: (r.case.batch, r.step_ms))
     rest = [row for row in rows if row.step_ms is None]
-    columns = _columns(report, rows)
+    columns = columns_of(report, rows)
     body = [[form(row) for _, form in columns] for row in (*measured, *rest)]
     align = ["left" if name in ("backend", "mode", "layout", "status") else "right" for name, _ in columns]
     table = tabulate(body, [name for name, _ in columns], tablefmt="pipe", colalign=align, disable_numparse=True)
@@ -108,13 +109,13 @@ def section(report: Report, rows: list[Row]) -> list[str]:
     reasons: dict[tuple[str, str, str], list[Row]] = {}
     for row in (*measured, *rest):
         if row.reason:
-            name = _name(row, [row]) if row.step_ms is None else _name(row, rows)
+            name = called(row, [row]) if row.step_ms is None else called(row, rows)
             reasons.setdefault((name, row.status, row.reason), []).append(row)
     remarks = [
         f"- {_names(alike, rows)}: **{status}**, {plain(reason)}" for (_, status, reason), alike in reasons.items()
     ]
-    remarks += [f"- {_name(row, rows)}: {too_few(row)}" for row in measured if too_few(row)]
-    remarks += [f"- {_name(row, rows)}: {repaid(row)}" for row in measured if row.break_even_steps is not None]
+    remarks += [f"- {called(row, rows)}: {too_few(row)}" for row in measured if too_few(row)]
+    remarks += [f"- {called(row, rows)}: {repaid(row)}" for row in measured if row.break_even_steps is not None]
     return [title, caption(rows), table, *(["\n".join(remarks)] if remarks else [])]
 
 
@@ -136,7 +137,7 @@ def repaid(row: Row) -> str:
         row.break_even_warm_steps_high,
         row.break_even_warm_seconds,
     )
-    dollars = "" if row.usd_break_even is None else f", {money(row.usd_break_even, '')} USD"
+    dollars = "" if row.cost.usd_break_even is None else f", {money(row.cost.usd_break_even, '')} USD"
     text = f"repays its compilation against {row.break_even_against} {cold}{dollars}"
     return text + ("" if row.break_even_warm_steps is None else f"; with a filled cache {warm}") + "."
 
@@ -178,10 +179,10 @@ def caption(rows: list[Row]) -> str:
         text += f"{workload.flops_per_sample(case.phase) / 1e6:.3g} MFLOP a sample."
     if differs:
         text += f" Rows differ in {' and '.join(differs)}."
-    return " ".join([text, *_winners(rows)])
+    return " ".join([text, *winners(rows)])
 
 
-def _winners(rows: list[Row]) -> Iterable[str]:
+def winners(rows: list[Row]) -> Iterable[str]:
     """Per batch, precision, data and device: who is fastest, if the interval against every rival excludes 1."""
     settled: list[Row] = []
     for base in (row for row in rows if row.relative == 1.0 and row.relative_low is None):
@@ -192,28 +193,28 @@ def _winners(rows: list[Row]) -> Iterable[str]:
         at = f" at batch {base.case.batch}" if len({r.case.batch for r in rows}) > 1 else ""
         if not rivals:
             continue
-        if doubtful := [f"{_name(r, rows)} is {r.status}" for r in (base, *rivals) if r.status not in SOUND]:
+        if doubtful := [f"{called(r, rows)} is {r.status}" for r in (base, *rivals) if r.status not in SOUND]:
             yield f"No row is called fastest{at}: {', '.join(doubtful)}."
             continue
-        if noisy := [_name(r, rows) for r in (base, *rivals) if r.disturbed]:
+        if noisy := [called(r, rows) for r in (base, *rivals) if r.disturbed]:
             beside = ", ".join(noisy)
             yield f"No row is called fastest{at}: {beside} had a busy neighbour, which slows some more than others."
             continue
         close = [r for r in rivals if r.relative_low is None or r.relative_low <= 1]
         if not close:
-            yield f"Fastest{at}: {_name(base, rows)}" + (" (unsteady)." if base.status == "unsteady" else ".")
+            yield f"Fastest{at}: {called(base, rows)}" + (" (unsteady)." if base.status == "unsteady" else ".")
         elif any(r.relative_low is None for r in close):
             yield f"Too few rounds to say which is fastest{at}."
         else:
-            names = ", ".join(_name(r, rows) for r in close)
-            yield f"No row is proved fastest{at}: {_name(base, rows)} and {names} are too close."
+            names = ", ".join(called(r, rows) for r in close)
+            yield f"No row is proved fastest{at}: {called(base, rows)} and {names} are too close."
 
 
 def _same(a: Row, b: Row) -> bool:
     return all(getattr(a.case, x) == getattr(b.case, x) for x in ("batch", "precision", "data", "device"))
 
 
-def _name(row: Row, rows: list[Row]) -> str:
+def called(row: Row, rows: list[Row]) -> str:
     words = [row.case.backend, row.case.mode]
     if row.case.layout != "flat":
         words.append(row.case.layout)
@@ -228,10 +229,10 @@ def _name(row: Row, rows: list[Row]) -> str:
 def _names(alike: list[Row], rows: list[Row]) -> str:
     """Rows that differ in their batch size alone, as one."""
     sizes = [str(row.case.batch) for row in alike]
-    return _name(alike[0], rows) + (f", {', '.join(sizes[1:])}" if len(sizes) > 1 else "")
+    return called(alike[0], rows) + (f", {', '.join(sizes[1:])}" if len(sizes) > 1 else "")
 
 
-def _columns(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
+def columns_of(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
     def varies(axis: str) -> bool:
         return len({getattr(row.case, axis) for row in rows}) > 1
 
@@ -251,7 +252,7 @@ def _columns(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
     else:
         columns.append(("samples/s", lambda r: digits(r.samples_per_second)))
     columns += [
-        ("relative (95 %)", _relative),
+        ("relative (95 %)", relative),
         ("first ms cold / warm", lambda r: f"{digits(r.first_step_cold_ms)} / {digits(r.first_step_warm_ms)}"),
         ("MiB", lambda r: digits(r.peak_memory_mib)),
         ("bound by", bound),
@@ -259,13 +260,13 @@ def _columns(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
     ]
     if report.price:
         mark = "~" if report.price_age == "stale" else ""
-        columns.append(("USD/M samples", lambda r: money(r.usd_per_million_samples, mark)))
+        columns.append(("USD/M samples", lambda r: money(r.cost.usd_per_million_samples, mark)))
         if report.price.usd_per_hour_share is not None and report.price.accelerator_count != 1:
-            columns.append(("share", lambda r: money(r.usd_per_million_samples_share, mark)))
+            columns.append(("share", lambda r: money(r.cost.usd_per_million_samples_share, mark)))
     return [*columns, ("status", lambda r: r.status)]
 
 
-def _relative(row: Row) -> str:
+def relative(row: Row) -> str:
     if row.relative is None:
         return "-"
     between = "" if row.relative_low is None else f" ({row.relative_low:.2f}-{row.relative_high:.2f})"

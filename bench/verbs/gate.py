@@ -39,15 +39,18 @@ class Request(Struct, frozen=True):
 def execute(request: Request) -> int:
     """Measures, prints the verdicts, and returns the design's exit code: 4 INVALID, else 1 FAIL, else 0."""
     try:
-        return _execute(request)
+        try:
+            return _execute(request)
+        except BenchError:
+            raise
+        except Exception:
+            # Exit code 1 would say that the candidate is slower.
+            traceback.print_exc()
+            raise BenchError("INVALID: the gate itself failed, see above; no verdict", exit_code=4) from None
     except BenchError as error:
         if request.format == "github":
             print(github.command("error", "stepwatch gate", str(error)))  # where a person looks first
         raise
-    except Exception:
-        # Exit code 1 would say that the candidate is slower.
-        traceback.print_exc()
-        raise BenchError("INVALID: the gate itself failed, see above; no verdict", exit_code=4) from None
 
 
 def _execute(request: Request) -> int:

@@ -1,58 +1,135 @@
-"""The verb `report`: from a run folder to a table, in one of the formats."""
+"""The verb `report`: run folders to a table, a page or a file for another tool; a gate's folder to its verdicts."""
 
 import sys
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from bench import folder as folders
 from bench import gate, pairs, records, table
 from bench import run as runs
 from bench.errors import BenchError
-from bench.prices import book
-from bench.prices.asked import Asked, price
-from bench.prices.book import Price
-from bench.reports import csv, json, markdown, pytest_benchmark
+from bench.prices.asked import Asked, Chosen, choose, known, own
+from bench.prices.book import Price, age_note
+from bench.reports import csv, focus, json, markdown, money, pytest_benchmark
 from bench.reports import gate as gates
+from bench.table import Report
 
-FORMATS = {
+# Of one run at one price; and of several runs, or one at several prices, side by side.
+ONE: dict[str, Callable[[Report], str]] = {
     "markdown": markdown.render,
     "csv": csv.render,
     "json": json.render,
     "pytest-benchmark": pytest_benchmark.render,
 }
+SEVERAL: dict[str, Callable[[Sequence[Report]], str]] = {
+    "markdown": money.render,
+    "csv": csv.several,
+    "json": json.several,
+    "focus": focus.render,
+}
+DRAWN = ("html", "svg", "png")
+FORMATS = (*ONE, "focus", *DRAWN)
 
 
-def text(folder: Path, wanted: str, asked: Asked) -> str:
-    """A run's table in one format, at the price asked for, else at the one it was made with. Or a gate's verdicts."""
-    if folders.exists(folder / "gate.json"):
-        if asked != Asked():
-            raise BenchError(f"{folder} is a gate's folder: it has verdicts and no price; leave out the price")
-        if wanted not in gates.FORMATS:
-            raise BenchError(f"no format '{wanted}' of a gate; there are {', '.join(gates.FORMATS)}")
-        return gates.FORMATS[wanted](judged(folder))
+def text(
+    paths: Sequence[Path], wanted: str, asked: Asked, instances: Sequence[str] = (), plot: str | None = None
+) -> str | bytes:
+    """What was asked for, in one format: a run at the price that applies, or everything side by side."""
+    if plot is not None and wanted not in ("svg", "png"):
+        raise BenchError("--plot wants --format svg or png, one picture; html has all of them")
+    if any(folders.exists(path / "gate.json") for path in paths):
+        return _gate(paths, wanted, asked, instances)
     if wanted not in FORMATS:
         raise BenchError(f"no format '{wanted}'; there are {', '.join(FORMATS)}")
-    made = rendered(folder, price(asked))
+    made = reports(paths, asked, instances)
+    if wanted in DRAWN:
+        return _drawn(made, wanted, asked, plot)
+    if wanted in SEVERAL and (len(made) > 1 or wanted not in ONE):
+        return SEVERAL[wanted](made)
+    if len(made) > 1:
+        raise BenchError(f"--format {wanted} is of one run at one price, found {len(made)}; ask for one at a time")
     if wanted == "pytest-benchmark":
-        # Its readers know no status: what has no entry would be forgotten in silence.
-        out = [row for row in made.rows if pytest_benchmark.incomplete(row)]
-        if len(out) == len(made.rows):
-            raise BenchError(f"{folder} holds no case that was measured: there is nothing to write", exit_code=3)
-        for row in out:
-            say(f"left out: {row.case}: {row.status}: {row.reason}")
-    return FORMATS[wanted](made)
+        _say_left_out(made[0], paths[0])
+    return ONE[wanted](made[0])
 
 
-def rendered(folder: Path, at: Price | None) -> table.Report:
-    """What a run folder's records come to, at a price or at the one that was used when they were made."""
+def put(made: str | bytes, out: Path | None) -> None:
+    """Prints it, or writes it to a new file; a picture is not for a terminal."""
+    data = made if isinstance(made, bytes) else made.encode()
+    if out is None:
+        if isinstance(made, bytes) and sys.stdout.isatty():
+            raise BenchError("a PNG is not for a terminal: name a file with --out")
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        with open(out, "xb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise BenchError(f"{out} is there already, and nothing is overwritten; name another --out") from None
+    except OSError as error:
+        raise BenchError(f"cannot write {out}: {error.strerror}; name another --out", exit_code=74) from None
+
+
+def reports(paths: Sequence[Path], asked: Asked, instances: Sequence[str] = ()) -> list[Report]:
+    """Each run at its price, or at that of each instance; which price won is said."""
+    if instances and (asked.instance or asked.price_per_hour):
+        raise BenchError("--instances names the prices: leave out --instance and --price-per-hour")
+    if doubled := next((path for place, path in enumerate(paths) if path in paths[:place]), None):
+        raise BenchError(f"{doubled} is named twice; name each run once")
+    made, said = [], set()
+    for path in paths:
+        plain = rendered(path, None)
+        for one in [replace(asked, instance=name) for name in instances] or [asked]:
+            chosen = choose(one, plain.run.machine, path / "prices.csv")
+            made.append(table.repriced(plain, chosen.price))
+            if chosen.origin not in said:
+                said.add(chosen.origin)
+                say_price(chosen, plain.run)
+    return made
+
+
+def rendered(folder: Path, at: Price | None) -> Report:
+    """What a run folder's records come to, at a price or at none."""
     run = runs.read_folder(folder)
     found, torn = records.read(folder / "results.jsonl")
     if torn:
         say(f"{folder / 'results.jsonl'}: the last line is torn and is left out; --resume makes that record again")
     if not found and any(not p.status for p in run.planned):
         raise BenchError(f"{folder} holds no results yet; go on with: stepwatch run --resume {folder}")
-    if at is None and (folder / "prices.csv").exists():
-        (at,) = book.read_used(folder / "prices.csv")
     return table.report(run, records.latest(found), at)
+
+
+def _drawn(made: Sequence[Report], wanted: str, asked: Asked, plot: str | None) -> str | bytes:
+    from bench.reports import charts, html  # charts take a second to import, which no table has to wait for
+
+    if wanted == "html":
+        return html.render(made, known(own(asked.prices)))
+    name = plot or next(iter(charts.PLOTS))
+    if name not in charts.PLOTS:
+        raise BenchError(f"no plot '{name}'; there are {', '.join(charts.PLOTS)}")
+    return charts.render_png(made, name) if wanted == "png" else charts.render_svg(made, name)
+
+
+def _gate(paths: Sequence[Path], wanted: str, asked: Asked, instances: Sequence[str]) -> str:
+    if len(paths) > 1:
+        raise BenchError("a gate's folder has verdicts, which stand beside no run's times: report it alone")
+    if asked != Asked() or instances:
+        raise BenchError(f"{paths[0]} is a gate's folder: it has verdicts and no price; leave out the price")
+    if wanted not in gates.FORMATS:
+        raise BenchError(f"no format '{wanted}' of a gate; there are {', '.join(gates.FORMATS)}")
+    return gates.FORMATS[wanted](judged(paths[0]))
+
+
+def _say_left_out(made: Report, folder: Path) -> None:
+    """Its readers know no status: what has no entry would be forgotten in silence."""
+    out = [row for row in made.rows if pytest_benchmark.incomplete(row)]
+    if len(out) == len(made.rows):
+        raise BenchError(f"{folder} holds no case that was measured: there is nothing to write", exit_code=3)
+    for row in out:
+        say(f"left out: {row.case}: {row.status}: {row.reason}")
 
 
 def judged(folder: Path) -> pairs.Report:
@@ -60,6 +137,17 @@ def judged(folder: Path) -> pairs.Report:
     comparison, found = pairs.read(folder)
     cells, control = pairs.cells(comparison, found)
     return pairs.Report(comparison, gate.judge(cells, control), tuple(found))
+
+
+def say_price(chosen: Chosen, run: runs.Run, *, always: bool = False) -> None:
+    """Which price won and why, and how old it was on the day of the run if that is not quiet.
+
+    A CPU that nobody named has no price, and need not be told so each time, only when it is measured (`always`).
+    """
+    if chosen.price or run.machine.gpus or always:
+        say(chosen.origin)
+    if chosen.price and (note := age_note(chosen.price, date.fromisoformat(run.started[:10]))):
+        say(note)
 
 
 def say(text: str) -> None:

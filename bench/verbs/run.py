@@ -18,7 +18,7 @@ from bench.progress import duration
 from bench.reports import csv, markdown
 from bench.run import Run
 from bench.suite import Filters, Suite, find, load, plan
-from bench.verbs.report import rendered, say
+from bench.verbs.report import rendered, say, say_price
 
 DEADLINE = 300.0  # seconds; the slowest honest case seen was torch.compile's first CNN step on 2 cores, under 60
 PATIENCE = 60.0  # seconds; a neighbour's compilation or download is over by then, a neighbour's service never is
@@ -63,19 +63,18 @@ def execute(request: Request) -> int:
     """Runs, resumes or retries; prints the table; the exit code of the design."""
     check_deadline(request.deadline)
     check_patience(request.patience)
-    price = asked.price(request.price)
     if request.resume and request.retry:
         raise BenchError(ONE_OF_THEM)
     folder = request.resume or request.retry
-    if folder:
-        run = _continued(request, folder)
-    else:
-        run = planned(request)
+    run = _continued(request, folder) if folder else planned(request)
+    chosen = asked.choose(request.price, run.machine, folder / "prices.csv" if folder else None)
+    if not folder:
         verify({p.case.data for p in run.planned})
         folder = request.out or folders.default(run.started, run.suite.name, run.commit)
         folders.make(folder, "run.json", run)
     held = folders.lock(folder, "run.json")
     try:
+        say_price(chosen, run, always=not (request.resume or request.retry))
         work = runner.Runner(run, folder, retry=request.retry is not None, patience=request.patience)
         if work.torn:
             say(f"{folder / 'results.jsonl'}: the last line was torn and is dropped; what it held is made again")
@@ -89,15 +88,15 @@ def execute(request: Request) -> int:
                 raise
             path = Path(error.filename or folder)
             raise records.cannot_write(path, error, "the records in results.jsonl are kept", folder) from None
-        if price:
-            book.write_used(folder / "prices.csv", [price])
-        return _conclude(folder)
+        if chosen.price:
+            book.write_used(folder / "prices.csv", [chosen.price])
+        return _conclude(folder, chosen.price)
     finally:
         os.close(held)
 
 
-def _conclude(folder: Path) -> int:
-    made = rendered(folder, None)
+def _conclude(folder: Path, at: book.Price | None) -> int:
+    made = rendered(folder, at)
     for name, render in (("table.md", markdown.render), ("table.csv", csv.render)):
         folders.write(folder / name, render(made), "results.jsonl is whole")
     sys.stdout.write(markdown.render(made))
@@ -110,11 +109,11 @@ def dry_run(request: Request) -> int:
     """Prints the cases, and an upper bound of the time with its reasoning."""
     check_deadline(request.deadline)
     check_patience(request.patience)
-    asked.price(request.price)
     if request.resume and request.retry:
         raise BenchError(ONE_OF_THEM)
     folder = request.resume or request.retry
     run = _continued(request, folder) if folder else planned(request)
+    asked.choose(request.price, run.machine, folder / "prices.csv" if folder else None)  # a wrong one is said now
     made = runner.recorded(folder / "results.jsonl", retry=request.retry is not None) if folder else {}
     for one in run.planned:
         print(f"{one.case}" + (f"  {one.status}: {one.reason}" if one.status else ""))

@@ -1,0 +1,125 @@
+"""`report.html`: one page that opens from disk, asks no network and re-prices itself.
+
+The template, the style and the script lie beside this file; Vega comes out of vl-convert, whole. The page's own policy
+lets nothing run but these two scripts, by their digests, and lets nothing be fetched.
+"""
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import vl_convert
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from bench import __version__
+from bench.prices import billing
+from bench.prices.book import Price, staleness
+from bench.reports import charts, colours, groups, markdown
+from bench.reports.html import content
+from bench.table import Report
+
+VEGA = "window.vegaEmbed = vegaEmbed;"
+PAGE = {"legend": {"disable": True}}  # the page has a legend of its own
+
+
+def render(reports: Sequence[Report], offers: Sequence[Price] = ()) -> str:
+    """The page of one run, of several, or of one at several prices; `offers`: the other prices to switch to."""
+    plots = {name: plot(reports) for name, plot in charts.PLOTS.items()}
+    drawn = {name: [(f"{name}-{i}", panel) for i, panel in enumerate(panels, 1)] for name, panels in plots.items()}
+    sold = [for_sale(report, offers) for report in reports]
+    data = {
+        "themes": {name: {**colours.theme(dark=name == "dark"), **PAGE} for name in ("light", "dark")},
+        "charts": {key: charts.specification(panel) for panels in drawn.values() for key, panel in panels},
+        "repriced": [key for panels in drawn.values() for key, panel in panels if panel.reprices],
+        "offers": sold,
+    }
+    style, script, vega = _text("style.css"), _text("page.js"), bundle()
+    environment = Environment(
+        autoescape=True,
+        loader=DictLoader({"page.html.j2": _text("page.html.j2")}),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        reports=reports,
+        runs=groups.runs(reports),
+        numbers=groups.numbers(reports),
+        verdicts=content.verdicts(reports),
+        plots=drawn,
+        results=content.results(reports),
+        costs=content.costs(reports),
+        proofs=content.proofs(reports),
+        noise=content.noise(reports),
+        without=content.without_number(reports),
+        colours=colours.of(row.case.backend for report in reports for row in report.rows),
+        modes=[mode for mode in colours.SHAPES if any(row.case.mode == mode for r in reports for row in r.rows)],
+        shapes=colours.SHAPES,
+        offers=sold,
+        ceilings=[content.plain_lines(markdown.ceiling_lines(report)) for report in groups.runs(reports)],
+        unseen=[markdown.noise_lines(report) for report in groups.runs(reports)],
+        protocols=[to_builtins(report.run.suite.protocol) for report in groups.runs(reports)],
+        version=__version__,
+        data=embedded(data),
+        style=Markup(style),
+        scripts=[Markup(vega), Markup(script)],
+        digests=[digest(vega), digest(script)],
+    )
+
+
+def for_sale(report: Report, offers: Sequence[Price]) -> list[dict[str, Any]]:
+    """The prices that a report may be switched to, its own first; `said`: what `table.md` would say of each."""
+    day = date.fromisoformat(report.run.started[:10])
+    mine = [] if report.price is None else [report.price]
+    found = []
+    for price in dict.fromkeys([*mine, *offers]):
+        aged = staleness(price, day)
+        (said,) = markdown.money_lines(replace(report, price=price, price_age=aged), alone=False)
+        rule = billing.RULES.get((price.provider, price.service))
+        found.append(
+            {
+                "seller": f"{price.provider} {price.service}".strip() or "given",
+                "what": ", ".join(filter(None, (price.instance, price.region))),
+                "model": price.price_model,
+                "usd": str(price.usd_per_hour),
+                "count": price.accelerator_count,
+                "unit": rule.unit if rule else None,
+                "minimum": rule.minimum if rule else None,
+                "mark": "~" if aged == "stale" else "",
+                "said": content.text(said),
+            }
+        )
+    return found
+
+
+def embedded(data: object) -> Markup:
+    """JSON that no text in it can end: `<` only ever begins a tag of ours."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def digest(script: str) -> str:
+    """What the page's policy knows a script by."""
+    return f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+@cache
+def bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script."""
+    text = vl_convert.javascript_bundle(VEGA)
+    assert "</script" not in text and "<!--" not in text, "Vega's scripts would end the page's script"
+    return text
+
+
+def _text(name: str) -> str:
+    return (files(__name__) / name).read_text(encoding="utf-8")

@@ -1,0 +1,69 @@
+"""The building blocks of charts: a panel, a list of rows with their texts, the scales that all charts share. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+from msgspec import Struct
+
+from bench.reports import colours
+from bench.reports.groups import Group
+from bench.table import Report, Row
+
+Values = list[dict[str, Any]]
+
+
+class Panel(Struct, frozen=True):
+    """One chart. `says`: what it shows, for those who do not see it. `reprices`: its money is the page's to change."""
+
+    title: str
+    says: str
+    chart: Any
+    reprices: bool = False
+
+
+def identity(row: Row) -> dict[str, Any]:
+    return {"backend": row.case.backend, "mode": row.case.mode, "layout": row.case.layout}
+
+
+def listed(values: Values) -> Any:
+    return alt.Chart(alt.Data(values=values)).encode(y=alt.Y("place:O", axis=None, scale=alt.Scale(padding=0)))
+
+
+def texts(base: Any, dy: int) -> list[Any]:
+    name = base.mark_text(align="left", baseline="middle", dy=dy, fontWeight=600, limit=210)
+    value = base.mark_text(align="right", baseline="middle", dy=dy)
+    return [name.encode(x=alt.value(0), text="name:N"), value.encode(x=alt.value("width"), text="value:N")]
+
+
+def axis(**more: Any) -> Any:
+    return alt.Axis(**{"grid": False, "tickCount": 5, "domain": False, **more})
+
+
+def colour(reports: Sequence[Report], *, legend: bool = False) -> Any:
+    known = colours.of(row.case.backend for row in _timed(reports))
+    scale = alt.Scale(domain=list(known), range=list(known.values()))
+    return alt.Color("backend:N", scale=scale, legend=alt.Legend(title=None) if legend else None)
+
+
+def shape(reports: Sequence[Report], *, legend: bool = False) -> Any:
+    modes = {row.case.mode for row in _timed(reports)}
+    known = {mode: symbol for mode, symbol in colours.SHAPES.items() if mode in modes}
+    scale = alt.Scale(domain=list(known), range=list(known.values()))
+    return alt.Shape("mode:N", scale=scale, legend=alt.Legend(title=None) if legend else None)
+
+
+def _timed(reports: Sequence[Report]) -> list[Row]:
+    return [row for report in reports for row in report.rows if row.step_ms is not None]
+
+
+def dash() -> Any:
+    scale = alt.Scale(domain=list(colours.DASHES), range=list(colours.DASHES.values()))
+    return alt.StrokeDash("layout:N", scale=scale, legend=None)
+
+
+def panel(group: Group, what: str, said: Values, layers: list[Any], row: int = 0, *, reprices: bool = False) -> Panel:
+    names = list(dict.fromkeys(value["name"] for value in said))
+    read = "; ".join(f"{name}: {', '.join(v['value'] for v in said if v['name'] == name)}" for name in names)
+    height: Any = alt.Step(row) if row else 240
+    return Panel(group.title, f"{what}, {group.title}. {read}.", alt.layer(*layers).properties(height=height), reprices)
