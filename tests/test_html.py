@@ -1,0 +1,58 @@
+"""`report.html`: whole in itself, every row in it, names that stay text, money that is known or a dash."""
+
+import re
+
+import pytest
+from msgspec.structs import replace
+from test_reports import RECORDS, RUN, report
+from test_table import PRICE
+
+from bench.errors import BenchError
+from bench.reports import charts, html
+from bench.table import Report
+
+BAD = "<script>alert(1)</script>"
+
+
+def page(*reports: Report) -> str:
+    return html.render(reports, [PRICE])
+
+
+def test_it_asks_no_network() -> None:
+    text = page(report())
+    assert len(text) < 5 * 2**20
+    assert not re.findall(r"<script[^>]+src", text)
+    body = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.findall(r"<(?:img|iframe|link)[^>]+(?:src|href)=\"(?!data:|#)", body)
+    assert "default-src 'none'" in text
+
+
+def test_every_row_is_there() -> None:
+    text = page(report())
+    for row in report().rows:
+        assert row.case.backend in text and row.status in text
+
+
+def test_names_stay_text() -> None:
+    named = replace(RUN, suite=replace(RUN.suite, name=BAD))
+    text = page(report(run=named), report(price=replace(PRICE, instance=BAD)))
+    assert BAD not in text and "&lt;script&gt;alert(1)" in text
+
+
+def test_without_a_price_there_is_a_page_all_the_same() -> None:
+    assert "<h1" in html.render([report(price=None)], [])
+
+
+def test_the_same_records_give_the_same_page() -> None:
+    assert page(report()) == page(report(list(reversed(RECORDS))))
+
+
+@pytest.mark.parametrize("name", ["step", "first", "cost"])
+def test_a_plot_alone(name: str) -> None:
+    assert charts.render_svg([report()], name).startswith("<svg")
+    assert charts.render_png([report()], name).startswith(b"\x89PNG")
+
+
+def test_a_plot_of_nothing_is_refused() -> None:
+    with pytest.raises(BenchError, match="it has one batch size"):
+        charts.render_svg([report()], "batch")
