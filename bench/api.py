@@ -12,8 +12,8 @@ import pandas as pd
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import records, table
 from bench import run as runs
+from bench import table
 from bench.errors import BenchError
 from bench.prices import asked
 from bench.prices.asked import Asked, choose
@@ -121,15 +121,11 @@ class Loaded(Struct, frozen=True):
 def load(folder: Path | str) -> Loaded:
     """The run in that folder, at the price that `stepwatch report` takes; `BenchError` for none, or without results."""
     folder = Path(folder)
-    run = runs.read_folder(folder)
-    found, torn = records.read(folder / "results.jsonl")
+    run, found, torn = runs.stored(folder)
     if torn:
         warnings.warn(f"{folder / 'results.jsonl'}: the last line is torn and is left out", stacklevel=2)
-    if not found and any(not planned.status for planned in run.planned):
-        raise BenchError(f"{folder} holds no results yet; go on with: stepwatch run --resume {folder}")
     chosen = choose(Asked(), run.machine, folder / "prices.csv")
-    latest = records.latest(found)
-    return Loaded(folder, table.report(run, latest, chosen.price), latest, chosen.origin)
+    return Loaded(folder, table.report(run, found, chosen.price), found, chosen.origin)
 
 
 def _kind(column: str) -> Any:

@@ -131,6 +131,15 @@ def read_folder(folder: Path) -> Run:
         raise BenchError(f"{path} is not a run's: {error}") from None
 
 
+def stored(folder: Path) -> tuple[Run, dict[records.Key, records.Record], str]:
+    """A run with the records that hold, and its torn last line; `BenchError` for none, or one without results."""
+    run = read_folder(folder)
+    found, torn = records.read(folder / "results.jsonl")
+    if not found and any(not planned.status for planned in run.planned):
+        raise BenchError(f"{folder} holds no results yet; go on with: stepwatch run --resume {folder}")
+    return run, records.latest(found), torn
+
+
 def check_same(old: Run, new: Run, folder: Path) -> None:
     """`BenchError` naming the first thing in which a resumed run would differ from the one that began."""
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -395,28 +394,7 @@ def test_share_divides_exactly_and_needs_a_count() -> None:
     assert own(accelerator_count=None).usd_per_hour_share is None
 
 
-def test_usd_per_million_samples_of_figures_worked_by_hand() -> None:
-    # 3.6 USD/h is 0.001 USD/s; a sample of 1 ms costs 1e-6 USD.
-    assert book.usd_per_million_samples(Decimal("3.6"), 0.001) == 1
-    assert book.usd_per_million_samples(Decimal("55.04"), 0.5) == Decimal("55.04") * 1250 / 9
-    assert book.usd_per_million_samples(Decimal("3.6"), np.float64(0.1)) == 100
-
-
-@pytest.mark.parametrize("seconds", [0.0, -0.0, -1.0, float("nan"), float("inf")])
-def test_usd_per_million_samples_refuses(seconds: float) -> None:
-    with pytest.raises(BenchError, match="seconds per sample"):
-        book.usd_per_million_samples(Decimal(1), seconds)
-
-
 prices_in_usd = st.decimals("0.000001", "1000000", places=6)
-samples_in_seconds = st.floats(1e-12, 1e6)
-
-
-@given(prices_in_usd, samples_in_seconds)
-def test_money_has_no_float_drift(usd: Decimal, seconds: float) -> None:
-    exact = Fraction(usd) * Fraction(repr(seconds)) * 10**6 / 3600
-    found = Fraction(book.usd_per_million_samples(usd, seconds))
-    assert abs(found - exact) <= exact * Fraction(1, 10**26)
 
 
 @given(prices_in_usd, st.integers(1, 72))

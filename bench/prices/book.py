@@ -33,7 +33,6 @@ __all__ = [
     "read_used",
     "save_book",
     "staleness",
-    "usd_per_million_samples",
     "write_used",
 ]
 
@@ -158,19 +157,6 @@ def find(
         if rows:
             return rows[0]
     raise BenchError(_no_price(instance, models[0], service, region, (*user, *bundle)))
-
-
-def usd_per_million_samples(usd_per_hour: Decimal, seconds_per_sample: float) -> Decimal:
-    """USD per million samples = USD per hour / 3600 s x seconds per sample x 10^6, in decimal arithmetic.
-
-    The seconds count as the shortest decimal that is the float. The division comes last, so that it alone rounds (to
-    28 digits) for a price of up to 11 digits. `BenchError` unless the seconds are finite and above 0.
-    """
-    # float() first: a NumPy float is a float, but its repr is not a number.
-    seconds = Decimal(repr(float(seconds_per_sample)))
-    if not seconds.is_finite() or seconds <= 0:
-        raise BenchError(f"cost: wanted finite seconds per sample above 0, found {seconds}; give the row no cost")
-    return usd_per_hour * seconds * 10**6 / 3600
 
 
 def age_days(price: Price, on: date) -> int | None:

@@ -32,7 +32,10 @@ def one(name: str) -> Finding:
                 path.write_bytes(b"".join(random.Random(seed).sample(lines, len(lines))))
                 found = text([copy.out], format, Asked())
                 differing += (found if isinstance(found, bytes) else found.encode()) != wanted
-    said = f"{len(FORMATS)} formats, {PERMUTATIONS} permutations of {len(lines)} records each, {differing} differ"
+    said = (
+        f"{len(FORMATS)} formats, {PERMUTATIONS} permutations of {len(lines)} records each (one of those drawn: "
+        f"{', '.join(DRAWN)}), {differing} differ"
+    )
     return Finding("determinism", name, "byte-identical", said, "holds" if characters and not differing else "broken")
 
 

@@ -39,18 +39,16 @@ class Request(Struct, frozen=True):
 def execute(request: Request) -> int:
     """Measures, prints the verdicts, and returns the design's exit code: 4 INVALID, else 1 FAIL, else 0."""
     try:
-        try:
-            return _execute(request)
-        except BenchError:
-            raise
-        except Exception:
+        return _execute(request)
+    except Exception as error:
+        said = error
+        if not isinstance(error, BenchError):
             # Exit code 1 would say that the candidate is slower.
             traceback.print_exc()
-            raise BenchError("INVALID: the gate itself failed, see above; no verdict", exit_code=4) from None
-    except BenchError as error:
+            said = BenchError("INVALID: the gate itself failed, see above; no verdict", exit_code=4)
         if request.format == "github":
-            print(github.command("error", "stepwatch gate", str(error)))  # where a person looks first
-        raise
+            print(github.command("error", "stepwatch gate", str(said)))  # where a person looks first
+        raise said from None
 
 
 def _execute(request: Request) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bench import folder as folders
-from bench import gate, pairs, records, table
+from bench import gate, pairs, table
 from bench import run as runs
 from bench.errors import BenchError
 from bench.prices.asked import Asked, Chosen, choose, known, own
@@ -93,13 +93,10 @@ def reports(paths: Sequence[Path], asked: Asked, instances: Sequence[str] = ()) 
 
 def rendered(folder: Path, at: Price | None) -> Report:
     """What a run folder's records come to, at a price or at none."""
-    run = runs.read_folder(folder)
-    found, torn = records.read(folder / "results.jsonl")
+    run, found, torn = runs.stored(folder)
     if torn:
         say(f"{folder / 'results.jsonl'}: the last line is torn and is left out; --resume makes that record again")
-    if not found and any(not p.status for p in run.planned):
-        raise BenchError(f"{folder} holds no results yet; go on with: stepwatch run --resume {folder}")
-    return table.report(run, records.latest(found), at)
+    return table.report(run, found, at)
 
 
 def _drawn(made: Sequence[Report], wanted: str, asked: Asked, plot: str | None) -> str | bytes:
