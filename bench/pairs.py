@@ -161,11 +161,9 @@ def _cell(pairing: Pairing, found: list[Record], *, stored: bool) -> gate.Cell:
 
 def drifts(pair: Pair) -> tuple[float, ...]:
     """How the time moved within the pair: of bursts that took turns that of the ratio, else that of each process."""
-    halves = pair.base.wall_ns, pair.candidate.wall_ns
-    series = [pair.ratios] if pair.alternating and len(halves[0]) == len(halves[1]) else list(halves)
-    if not isfinite(pair.log_ratio) or min(map(min, halves)) <= 0:
-        return (0.0,) * len(series)
-    return tuple(map(stats.drift, series))
+    if not isfinite(pair.log_ratio):  # which is INVALID for that
+        return (0.0,) if pair.alternating else (0.0, 0.0)
+    return tuple(map(stats.drift, [pair.ratios] if pair.alternating else [pair.base.wall_ns, pair.candidate.wall_ns]))
 
 
 def _beside(ours: list[Pair]) -> str:

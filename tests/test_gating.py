@@ -3,12 +3,14 @@
 import random
 import shutil
 from collections import Counter
-from math import log1p
+from math import log, log1p
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from msgspec.structs import replace
 
+from bench import pairs
 from bench.reports import rates as drawing
 from bench.selftest import gate_faults, gating, rates
 from bench.selftest.rates import Collected, Score, Tried, windows
@@ -138,6 +140,18 @@ def test_pairs_are_read_as_they_were_collected(tmp_path: Path) -> None:
     assert (one.step, one.effect, len(one.logs), one.cores, one.commit) == ("torch", 0.2, 90, 2, "edfdffd")
     assert [len(drift) for drift in one.drifts] == [1] * 90 and 1 < one.seconds < 20
     assert rates.collected(tmp_path / "here-commit-code") == []
+
+
+@pytest.mark.parametrize("alternating", [True, False])
+def test_what_moves_within_real_pairs_is_seen(alternating: bool) -> None:
+    _, records = pairs.read(ROOT / "results/reference/gate-2core/identical-arms")
+    one = next(r for r in records if isinstance(r, pairs.Pair))
+    steady, growing = replace(one.base, wall_ns=(100,) * 20), replace(one.base, wall_ns=tuple(range(100, 120)))
+    made = replace(one, base=steady, candidate=growing, alternating=alternating)
+    grown = log(116.5 / 102.5)  # medians of the last and first six of twenty
+    assert pairs.drifts(made) == pytest.approx((grown,) if alternating else (0.0, grown), abs=1e-4)
+    broken = replace(made, candidate=replace(growing, wall_ns=(0,) * 20))
+    assert set(pairs.drifts(broken)) == {0.0}
 
 
 def test_a_gate_that_is_damaged_is_invalid() -> None:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from msgspec.structs import replace
-from test_table import CASE, JAX, PRICE, proof, rounds_of, run_of
+from test_table import CASE, JAX, PRICE, failure, proof, rounds_of, run_of
 
 from bench import table
 from bench.prices.book import Price
@@ -33,6 +33,13 @@ def marked(*reports: Report) -> list[tuple[str, str]]:
 
 def test_on_one_machine_only_the_fastest_is_on_the_line() -> None:
     assert marked(report({CASE: 2.0, JAX: 1.0})) == [("1", "jax")]
+
+
+def test_what_failed_a_check_is_not_on_the_line() -> None:
+    records = [proof(CASE), *rounds_of(CASE, *[2.0] * 6), proof(JAX), *rounds_of(JAX, *[1.0] * 5), failure(JAX, 5)]
+    made = table.report(run_of(CASE, JAX), latest(records), PRICE)
+    assert [row.status for row in made.rows] == ["ok", "error"] and made.rows[1].step_ms == 1.0
+    assert marked(made) == [("1", "torch")]
 
 
 def test_a_slower_run_that_is_cheaper_is_on_the_line_too() -> None:
