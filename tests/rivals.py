@@ -130,6 +130,8 @@ def main() -> None:
     rows = []
     for state in ("idle", "neighbour"):
         folders = sorted((asked.folder / state).glob("*/*-0"))
+        if not folders:
+            continue  # nothing was collected in that state
         for name, rule in rules().items():
             counts = []
             for effect in effects:
