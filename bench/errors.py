@@ -1,6 +1,7 @@
 """The one error of Stepwatch. Its text is for a person: what was wanted, what was found, what to do."""
 
 import errno
+from pathlib import Path
 
 # What a disk says that is full, or that nothing may be written to; the second list adds what only a parent may read so.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -17,3 +18,15 @@ class BenchError(Exception):
 
 class Unsupported(BenchError):
     """A combination that a backend does not have; it becomes a row `unsupported` with this reason."""
+
+
+def not_writable(path: Path, error: OSError) -> BenchError:
+    """The error of a results file that may not even be opened for writing."""
+    return BenchError(f"cannot write {path}: {error.strerror}; make it writable or choose another --out")
+
+
+def cannot_write(path: Path, error: OSError, kept: str, folder: Path) -> BenchError:
+    """The error of a disk that is full or refuses: names the path and what was kept; exit code 74."""
+    return BenchError(
+        f"cannot write {path}: {error.strerror}; {kept}; free some space, then --resume {folder}", exit_code=74
+    )

@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bench.errors import BenchError
-from bench.records import cannot_write
+from bench.errors import BenchError, cannot_write
 
 
 def default(started: str, name: str, commit: str) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bench.errors import BenchError
+from bench.errors import BenchError, cannot_write, not_writable
 from bench.sensors import Sensed
 
 SCHEMA = 2
@@ -217,18 +217,6 @@ class Ledger:
         os.close(self.descriptor)
 
 
-def not_writable(path: Path, error: OSError) -> BenchError:
-    """The error of a results file that may not even be opened for writing."""
-    return BenchError(f"cannot write {path}: {error.strerror}; make it writable or choose another --out")
-
-
-def cannot_write(path: Path, error: OSError, kept: str, folder: Path) -> BenchError:
-    """The error of a disk that is full or refuses: names the path and what was kept; exit code 74."""
-    return BenchError(
-        f"cannot write {path}: {error.strerror}; {kept}; free some space, then --resume {folder}", exit_code=74
-    )
-
-
 def read(path: Path) -> tuple[list[Record], str]:
     """All records of a file, and its torn last line ("" if it ends well); `BenchError` naming the line otherwise."""
     try:
@@ -257,13 +245,19 @@ class _Schema(Struct):
 
 def _decode(line: bytes, path: Path, number: int) -> Record:
     try:
-        schema = msgspec.json.decode(line, type=_Schema).schema
+        try:
+            record: Record = RECORDS.decode(line)
+            schema = record.schema
+        except msgspec.ValidationError:  # another schema's has other fields
+            schema = msgspec.json.decode(line, type=_Schema).schema
+            if schema == SCHEMA:
+                raise
         if schema != SCHEMA:
             raise BenchError(
                 f"{path} line {number}: wanted schema version {SCHEMA}, found {schema}; "
                 "read it with the Stepwatch that wrote it"
             )
-        return RECORDS.decode(line)  # type: ignore[no-any-return]
+        return record
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BenchError(
             f"{path} line {number} is not a record: {error}; delete that line to go on without it"

@@ -13,10 +13,9 @@ from bench import comparison as comparisons
 from bench import folder as folders
 from bench import run as runs
 from bench.comparison import Asked
-from bench.errors import CANNOT_WRITE, BenchError
+from bench.errors import CANNOT_WRITE, BenchError, cannot_write
 from bench.gatekeeper import Gatekeeper
 from bench.pairs import Comparison
-from bench.records import cannot_write
 from bench.reports.gate import FORMATS, github
 from bench.suite import Filters
 from bench.verbs.report import judged, say

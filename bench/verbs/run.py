@@ -8,11 +8,11 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import datasets, machine, programs, records, runner, schedule, status
+from bench import datasets, machine, programs, runner, schedule, status
 from bench import folder as folders
 from bench import run as runs
 from bench.backends import OWN
-from bench.errors import CANNOT_WRITE, BenchError
+from bench.errors import CANNOT_WRITE, BenchError, cannot_write
 from bench.prices import asked, book
 from bench.progress import duration
 from bench.reports import csv, markdown
@@ -87,7 +87,7 @@ def execute(request: Request) -> int:
             if error.errno not in CANNOT_WRITE:
                 raise
             path = Path(error.filename or folder)
-            raise records.cannot_write(path, error, "the records in results.jsonl are kept", folder) from None
+            raise cannot_write(path, error, "the records in results.jsonl are kept", folder) from None
         if chosen.price:
             book.write_used(folder / "prices.csv", [chosen.price])
         return _conclude(folder, chosen.price)
