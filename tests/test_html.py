@@ -53,6 +53,13 @@ def test_a_plot_alone(name: str) -> None:
     assert charts.render_png([report()], name).startswith(b"\x89PNG")
 
 
+def test_a_plot_is_the_same_whatever_was_drawn_before() -> None:
+    first = charts.render_svg([report()], "step")
+    assert "clip1" in first
+    charts.render_svg([report()], "cost")
+    assert charts.render_svg([report()], "step") == first
+
+
 def test_a_plot_of_nothing_is_refused() -> None:
     with pytest.raises(BenchError, match="it has one batch size"):
         charts.render_svg([report()], "batch")

@@ -12,7 +12,7 @@ import altair as alt
 import vl_convert
 
 from bench.errors import BenchError
-from bench.reports import colours, groups, money
+from bench.reports import colours, drawing, groups, money
 from bench.reports.groups import Group
 from bench.reports.markdown import SOUND, called, count, digits, interval
 from bench.reports.marks import Panel, Values, axis, colour, dash, identity, listed, panel, shape, texts
@@ -222,7 +222,7 @@ PLOTS: dict[str, Callable[[Sequence[Report]], list[Panel]]] = {
 
 def render_svg(reports: Sequence[Report], name: str) -> str:
     """One plot as an image on white; `BenchError` where there is no such plot, or nothing to draw."""
-    return str(vl_convert.vegalite_to_svg(image(reports, name)))
+    return drawing.svg(image(reports, name))
 
 
 def render_png(reports: Sequence[Report], name: str) -> bytes:

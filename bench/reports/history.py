@@ -7,10 +7,10 @@ from typing import Any
 
 import altair
 import pandas as pd
-import vl_convert
 from tabulate import tabulate
 
 from bench.history import AXES, MOST, Trend
+from bench.reports import drawing
 from bench.reports.markdown import digits, plain
 
 HEAD = ("case", "machine", "runs", "first ms", "last ms", "drift", "last change")
@@ -79,4 +79,4 @@ def chart(trends: Sequence[Trend]) -> Any:
 
 
 def svg(trends: Sequence[Trend]) -> str:
-    return str(vl_convert.vegalite_to_svg(chart(trends).to_dict()))
+    return drawing.svg(chart(trends).to_dict())

@@ -7,7 +7,8 @@ from typing import Any
 
 import altair
 import pandas as pd
-import vl_convert
+
+from bench.reports import drawing
 
 COLOURS = {"FAIL": "#d55e00", "INCONCLUSIVE": "#999999", "PASS": "#0072b2", "INVALID": "#000000"}
 Curve = tuple[float, bool, float, Counter[str]]  # effect, added, upper end of the spread's bin, verdicts
@@ -51,7 +52,7 @@ def svg(curves: Mapping[str, Sequence[Curve]]) -> str:
         )
         .properties(width=150, height=110)
     )
-    return str(vl_convert.vegalite_to_svg(drawn.to_dict()))
+    return drawing.svg(drawn.to_dict())
 
 
 def _leading(text: object) -> int:
