@@ -33,6 +33,7 @@ EFFECTS = (0.0, 0.05, 0.10, 0.20)
 PROTOCOL = Protocol(warm_up_seconds=0.3, bursts=10)
 WORK = Path(__file__).parent / "work"
 TRIAL, TRIED = 200, 3  # products, and pairs, that tell what one product adds
+WORKED = 30  # pairs with real extra work, of each step and effect: enough for what the work really adds
 DEADLINE = 300.0
 # A process that takes one core for a while and leaves it, again and again.
 NEIGHBOUR = "import time\nwhile True:\n e = time.monotonic() + 7\n while time.monotonic() < e: pass\n time.sleep(7)"
@@ -58,7 +59,8 @@ def collect(folder: Path, seconds: float, *, neighbour: bool) -> None:
             if all(docket.lost(docket.comparison.pairings[0]) for docket in dockets.values()):
                 return
             # In each round every step with identical arms, and one that is slower in the candidate, in turn.
-            visited = [*same, slower[number % len(slower)]]
+            worked = slower[number % len(slower)]
+            visited = [*same, *([worked] if _taken(dockets[worked]) < WORKED else [])]
             for cell in random.Random(number).sample(visited, len(visited)):
                 if monotonic() > until:
                     return
@@ -67,13 +69,16 @@ def collect(folder: Path, seconds: float, *, neighbour: bool) -> None:
                     continue
                 pairing = docket.comparison.pairings[0]
                 begins = random.Random(f"{number // 2}").random() < 0.5
-                turn = Turn((pairing,), 1, number, begins == (number % 2 == 0))
-                Pairer(docket, Patience(0.0)).take(turn)
+                Pairer(docket, Patience(0.0)).take(Turn((pairing,), 1, number, begins == (number % 2 == 0)))
     finally:
         if beside:
             beside.kill()
         for docket in dockets.values():
             docket.close()
+
+
+def _taken(docket: Docket) -> int:
+    return sum(isinstance(record, Pair) for record in docket.records)
 
 
 def _numbers(dockets: Iterable[Docket]) -> Iterator[int]:

@@ -19,9 +19,10 @@ def make_step():  # type: ignore[no-untyped-def]
         with tf.GradientTape() as tape:
             logits = tf.nn.relu(x @ w1) @ w2
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
-        for variable, gradient in zip((w1, w2), tape.gradient(loss, (w1, w2)), strict=True):
-            variable.assign_sub(0.01 * gradient)
-        more = unit
+        gradients = zip((w1, w2), tape.gradient(loss, (w1, w2)), strict=True)
+        updates = [variable.assign_sub(0.01 * gradient) for variable, gradient in gradients]
+        with tf.control_dependencies(updates):  # after the step, not on the other thread beside it
+            more = tf.identity(unit)
         for _ in range(EXTRA):
             more = more @ unit
         return loss, more
