@@ -21,13 +21,14 @@ from bench.layers import Conv2D, Dense, Flatten, MaxPool, ReLU
 from bench.workload import SGD, Workload
 
 FOLDER = Path(backends.__file__).parent
+BROWSER = "chromium"  # tests/test_page.py
 REQUIRED = [name for name in os.environ.get("BENCH_REQUIRE", "").split(",") if name]
 
 
 # --- what is required is here -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted({*FRAMEWORKS, *REQUIRED}))
+@pytest.mark.parametrize("name", sorted({*FRAMEWORKS, *REQUIRED} - {BROWSER}))
 def test_required_frameworks(name: str) -> None:
     reason = backends.get(name).missing()
     assert not (reason and name in REQUIRED), f"BENCH_REQUIRE={','.join(REQUIRED)} names {name}: {reason}"

@@ -197,6 +197,7 @@ MADE = {
     "docs/adding.md": {"prices.toml", "manifest.toml", "pyproject.toml", "bench/workloads/golden/wide.json"},
     "docs/measurement.md": set(),
     "docs/prices.md": {"prices.toml", "manifest.toml"},
+    "docs/report.md": {"prices.toml", "table.md"},
     "docs/statuses.md": set(),
 }
 
@@ -332,10 +333,19 @@ def test_readme_shows_the_committed_run_as_it_is_reported_now() -> None:
     assert shown == body, "README's table is stale: put the report of results/reference/quick-2core there"
 
 
-@pytest.mark.parametrize(("name", "format"), [("table.md", "markdown"), ("table.csv", "csv")])
+@pytest.mark.parametrize(("name", "format"), [("table.md", "markdown"), ("table.csv", "csv"), ("report.html", "html")])
 def test_committed_tables_are_what_their_records_give(name: str, format: str) -> None:
     folder = ROOT / "results/reference/quick-2core"
     assert (folder / name).read_text() == reporting.text([folder], format, Asked())
+
+
+def test_the_pictures_show_the_page_as_it_is_made_now() -> None:
+    import look_at_page  # the browser's library, which no other test here wants
+
+    kept = (ROOT / "docs/images/report.sha256").read_text().strip()
+    assert kept == look_at_page.digest(look_at_page.shown()), (
+        "the pictures are stale: python tests/look_at_page.py --pictures docs/images, and look at them"
+    )
 
 
 def test_the_tree_names_every_room() -> None:

@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT, python
 from kill_and_resume import PATIENCE, SUITES, alive, environment, problems, size, start, survivors, wait_for, whole
 
-from bench import datasets, noise, progress, records
+from bench import datasets, noise, progress, records, runner
 from bench.__main__ import main
 from bench.patience import Patience
 from bench.records import Pilot, Sample, Session
@@ -68,7 +68,7 @@ def test_a_run_ends_well_and_is_complete(finished: Finished) -> None:
 
 def test_the_run_folder(finished: Finished) -> None:
     names = {path.name for path in finished.folder.iterdir()}
-    assert names == {"run.json", "results.jsonl", "logs", "table.md", "table.csv"}
+    assert names == {"run.json", "results.jsonl", "logs", "table.md", "table.csv", "report.html"}
     assert len(list((finished.folder / "logs").glob("*.log"))) == CASES + ROUNDS  # one process each
     found = json.loads((finished.folder / "run.json").read_bytes())
     assert found["suite"]["name"] == "kill"
@@ -276,6 +276,23 @@ def test_batches_that_do_not_fit_into_memory_are_a_row(
     monkeypatch.setattr(datasets, "load", load)
     assert main(["run", "./suite.toml", "--out", "out", "--rounds", "1"]) == 3
     assert capsys.readouterr().out.count("**oom**") == CASES
+
+
+def test_a_run_that_is_interrupted_keeps_its_price(
+    finished: Finished, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = ["run", "./suite.toml", "--out", "out", "--rounds", "1", "--price-per-hour", "3.6"]
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.Runner, "execute", interrupted)
+        assert main(begun) == 130
+    assert main(["run", "--resume", "out"]) == 0
+    with open("out/table.csv", newline="") as file:
+        assert {row["usd_per_hour"] for row in csv.DictReader(file)} == {"3.6"}
+    assert "3.6 USD/h" in capsys.readouterr().out
+
+
+def interrupted(self: runner.Runner) -> None:
+    raise KeyboardInterrupt
 
 
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------------

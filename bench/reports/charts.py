@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.reports import colours, drawing, groups, money
 from bench.reports.groups import Group
 from bench.reports.markdown import SOUND, called, count, digits, interval
-from bench.reports.marks import Panel, Values, axis, colour, dash, identity, listed, panel, shape, texts
+from bench.reports.marks import Panel, Sheets, Values, axis, colour, dash, identity, panel, shape, texts
 from bench.table import Report, Row
 
 WIDTH = 460  # of a panel in an image, in pixels; in a page it is the page's
@@ -26,7 +26,7 @@ LONGEST = 10**5  # steps that a curve shows at least
 
 def step(reports: Sequence[Report]) -> list[Panel]:
     """Step time with its 95 % interval, and each process's own."""
-    panels = []
+    panels: list[Panel] = []
     for group in _measured(reports):
         values = [
             {**one, "ms": row.step_ms, "low": row.step_ms_low, "high": row.step_ms_high, "value": _time(row)}
@@ -36,23 +36,27 @@ def step(reports: Sequence[Report]) -> list[Panel]:
         most = max([row.step_ms_high or row.step_ms or 0.0 for _, row in _named(group)] + [e["ms"] for e in each])
         x = alt.X("ms:Q", title="ms a step", scale=alt.Scale(domain=[0, most * 1.02], nice=False), axis=axis())
         tip = ["name:N", alt.Tooltip("value:N", title="ms (95 %)")]
-        bars, base = listed(values), listed(values).encode(x=x, tooltip=tip)
+        sheets = Sheets(panels)
+        bars = sheets.listed(values)
+        base = bars.encode(x=x, tooltip=tip)
         layers = [
             base.mark_bar(height=6, yOffset=9, opacity=0.35, cornerRadiusEnd=3).encode(color=colour(reports)),
-            listed(each).mark_tick(size=14, thickness=1, opacity=0.6, yOffset=9).encode(x=x, color=colour(reports)),
+            sheets.listed(each)
+            .mark_tick(size=14, thickness=1, opacity=0.6, yOffset=9)
+            .encode(x=x, color=colour(reports)),
             bars.mark_rule(strokeWidth=2, yOffset=9).encode(x=alt.X("low:Q"), x2="high:Q"),
             base.mark_point(filled=True, opacity=1, size=85, yOffset=9).encode(
                 color=colour(reports), shape=shape(reports)
             ),
             *texts(bars, dy=-8),
         ]
-        panels.append(panel(group, "Step time in ms with its 95 % interval", values, layers, ROW))
+        panels.append(panel(group, "Step time in ms with its 95 % interval", values, sheets, layers, ROW))
     return panels
 
 
 def batch(reports: Sequence[Report]) -> list[Panel]:
     """Throughput against batch size, where there are several."""
-    panels = []
+    panels: list[Panel] = []
     for group in groups.sections(reports):
         rows = [row for row in group.rows if row.samples_per_second is not None]
         if len(sizes := sorted({row.case.batch for row in rows})) < 2:
@@ -67,7 +71,8 @@ def batch(reports: Sequence[Report]) -> list[Panel]:
             values.append({**identity(row), "name": name, **own})
         x = alt.X("batch:Q", title="batch size", scale=alt.Scale(type="log", base=2), axis=axis(values=sizes))
         y = alt.Y("rate:Q", title="samples/s", scale=alt.Scale(type="log"), axis=axis(grid=True))
-        base = alt.Chart(alt.Data(values=values)).encode(x=x, color=colour(reports, legend=True), detail="name:N")
+        sheets = Sheets(panels)
+        base = sheets.chart(values).encode(x=x, color=colour(reports, legend=True), detail="name:N")
         tip = ["name:N", alt.Tooltip("value:N", title="samples/s")]
         layers = [
             base.mark_line(strokeWidth=1.8).encode(y=y, strokeDash=dash()),
@@ -76,13 +81,13 @@ def batch(reports: Sequence[Report]) -> list[Panel]:
                 y=y, shape=shape(reports, legend=True), tooltip=tip
             ),
         ]
-        panels.append(panel(group, "Samples a second against batch size", values, layers))
+        panels.append(panel(group, "Samples a second against batch size", values, sheets, layers))
     return panels
 
 
 def first(reports: Sequence[Report]) -> list[Panel]:
     """The first call, with an empty (filled mark) and with a filled (hollow mark) compile cache."""
-    panels = []
+    panels: list[Panel] = []
     for group in _measured(reports):
         values = [
             {**one, "cold": row.first_step_cold_ms, "warm": row.first_step_warm_ms, "value": _calls(row)}
@@ -93,20 +98,24 @@ def first(reports: Sequence[Report]) -> list[Panel]:
             continue
         tip = ["name:N", alt.Tooltip("value:N", title="first call, cold / warm")]
         x = alt.X("cold:Q", title="ms, log scale", scale=alt.Scale(type="log"), axis=axis(grid=True))
-        base = listed(values).encode(color=colour(reports), tooltip=tip)
+        sheets = Sheets(panels)
+        rows = sheets.listed(values)
+        base = rows.encode(color=colour(reports), tooltip=tip)
         layers = [
             base.mark_rule(strokeWidth=2, opacity=0.6, yOffset=9).encode(x=x, x2="warm:Q"),
             base.mark_point(filled=True, opacity=1, size=85, yOffset=9).encode(x=x, shape=shape(reports)),
             base.mark_point(filled=False, strokeWidth=2, size=70, yOffset=9).encode(x="warm:Q", shape=shape(reports)),
-            *texts(listed(values), dy=-8),
+            *texts(rows, dy=-8),
         ]
-        panels.append(panel(group, "First call in ms, cold and with a filled compile cache", values, layers, ROW))
+        panels.append(
+            panel(group, "First call in ms, cold and with a filled compile cache", values, sheets, layers, ROW)
+        )
     return panels
 
 
 def curve(reports: Sequence[Report]) -> list[Panel]:
     """Seconds until so many steps are done, from a cold start; a ring where a compilation has repaid itself."""
-    panels = []
+    panels: list[Panel] = []
     for group in _measured(reports):
         rows = [(one, row) for one, row in _named(group) if _until(row, 3) is not None]
         if not rows or rows[0][1].case.measure == "latency":
@@ -127,7 +136,8 @@ def curve(reports: Sequence[Report]) -> list[Panel]:
         ]
         x = alt.X("steps:Q", title="steps, log scale", scale=alt.Scale(type="log"), axis=axis(format="~s", grid=False))
         y = alt.Y("seconds:Q", title="seconds so far", scale=alt.Scale(type="log"), axis=axis(format="~g", grid=True))
-        base = alt.Chart(alt.Data(values=values)).encode(x=x, y=y, color=colour(reports, legend=True), detail="name:N")
+        sheets = Sheets(panels)
+        base = sheets.chart(values).encode(x=x, y=y, color=colour(reports, legend=True), detail="name:N")
         tip = ["name:N", alt.Tooltip("steps:Q", format=",.0f"), alt.Tooltip("seconds:Q", format=".3~g")]
         marked = base.transform_filter("datum.steps == 1")
         layers = [
@@ -135,17 +145,17 @@ def curve(reports: Sequence[Report]) -> list[Panel]:
             marked.mark_point(filled=True, opacity=1, size=70).encode(shape=shape(reports, legend=True), tooltip=tip),
         ]
         if rings:
-            ring = alt.Chart(alt.Data(values=rings)).mark_point(size=190, strokeWidth=2, opacity=1)
+            ring = sheets.chart(rings).mark_point(size=190, strokeWidth=2, opacity=1)
             tip = ["name:N", alt.Tooltip("value:N", title="break-even")]
             layers.append(ring.encode(x=x, y=y, color=colour(reports, legend=True), tooltip=tip))
         said = [{"name": one["name"], "value": f"{digits(_until(row, 1000))} s for 1,000 steps"} for one, row in rows]
-        panels.append(panel(group, "Seconds against steps from a cold start", said, layers))
+        panels.append(panel(group, "Seconds against steps from a cold start", said, sheets, layers))
     return panels
 
 
 def cost(reports: Sequence[Report]) -> list[Panel]:
     """Time against money a sample, and the line of those that nobody beats in both; without a price, no money."""
-    panels = []
+    panels: list[Panel] = []
     several = len(groups.runs(reports)) > 1
     for found in groups.gathered(money.lines(reports), lambda line: groups.titled(line.row)):
         on = money.best(found)
@@ -159,9 +169,11 @@ def cost(reports: Sequence[Report]) -> list[Panel]:
             own = {"us": line.seconds * 1e6, "usd": usd, "best": best, "sound": line.row.status in SOUND}
             said = f"{digits(own['us'])} us, {'-' if usd is None else digits(usd)} USD/M"
             values.append({**identity(line.row), "name": name, "report": place, "price": price, "value": said, **own})
-        x = alt.X("us:Q", title="us a sample, log scale", scale=alt.Scale(type="log"), axis=axis(grid=True))
-        y = alt.Y("usd:Q", title="USD per million samples", scale=alt.Scale(type="log"), axis=axis(grid=True))
-        base = alt.Chart(alt.Data(values=values)).encode(x=x, y=y)
+        scale = alt.Scale(type="log", nice=False, padding=24)
+        x = alt.X("us:Q", title="us a sample, log scale", scale=scale, axis=axis(grid=True))
+        y = alt.Y("usd:Q", title="USD per million samples, log scale", scale=scale, axis=axis(grid=True))
+        sheets = Sheets(panels)
+        base = sheets.chart(values).encode(x=x, y=y)
         nobody = base.transform_filter("datum.best")
         tip = ["name:N", "price:N", alt.Tooltip("us:Q", format=".3~g"), alt.Tooltip("usd:Q", format=".3~g")]
         layers = [
@@ -172,22 +184,24 @@ def cost(reports: Sequence[Report]) -> list[Panel]:
             ),
         ]
         group = Group(0, reports[0], groups.titled(found[0].row), tuple(line.row for line in found))
-        panels.append(panel(group, "Time against money a sample", values, layers, reprices=True))
+        panels.append(panel(group, "Time against money a sample", values, sheets, layers, reprices=True))
     return panels
 
 
 def utilisation(reports: Sequence[Report]) -> list[Panel]:
     """The three shares of a step: its arithmetic and its memory traffic at the ceilings, and the host's dispatch."""
-    panels = []
+    panels: list[Panel] = []
     for group in _measured(reports):
         rows = [(one, row) for one, row in _named(group) if row.utilisation is not None]
         if not rows:
             continue
-        values, said = [], []
+        values, said, told = [], [], []
         for one, row in rows:
             shares = {"arithmetic": row.utilisation, "memory": row.memory_share, "dispatch": row.dispatch_share}
             said.append({**one, "value": f"bound by {row.bound_by}"})
             known = [(what, share) for what, share in shares.items() if share is not None]
+            each = ", ".join(f"{what} {share:.0%}" for what, share in known)
+            told.append({**one, "value": f"bound by {row.bound_by} ({each})"})
             values += [
                 {**one, "what": w, "share": s, "value": f"{s:.0%}", "at": 2 + 13 * i} for i, (w, s) in enumerate(known)
             ]
@@ -195,18 +209,19 @@ def utilisation(reports: Sequence[Report]) -> list[Panel]:
         x = alt.X("share:Q", title="share of the step", axis=axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]))
         x = x.scale(domain=[0, most * 1.3], nice=False)
         tip = ["name:N", "what:N", alt.Tooltip("share:Q", format=".1%")]
+        sheets = Sheets(panels)
         layers = [
-            alt.Chart(alt.Data(values=[{"share": 1}])).mark_rule(strokeDash=[4, 3], strokeWidth=1).encode(x=x),
-            *texts(listed(said), dy=-22),
+            sheets.chart([{"share": 1}]).mark_rule(strokeDash=[4, 3], strokeWidth=1).encode(x=x),
+            *texts(sheets.listed(said), dy=-22),
         ]
         for place, (what, opacity) in enumerate((("arithmetic", 1.0), ("memory", 0.62), ("dispatch", 0.35))):
-            part = listed([value for value in values if value["what"] == what]).encode(x=x, tooltip=tip)
+            part = sheets.listed([value for value in values if value["what"] == what]).encode(x=x, tooltip=tip)
             at = -4 + 13 * place
             layers.append(part.mark_bar(height=9, yOffset=at, opacity=opacity).encode(color=colour(reports)))
             layers.append(part.mark_text(align="left", dx=5, yOffset=at, fontSize=10).encode(text="label:N"))
         for value in values:
             value["label"] = f"{value['value']} {value['what']}"
-        panels.append(panel(group, "Shares of the step", said, layers, SHARES))
+        panels.append(panel(group, "Shares of the step", told, sheets, layers, SHARES))
     return panels
 
 
@@ -241,14 +256,8 @@ def image(reports: Sequence[Report], name: str) -> dict[str, Any]:
         raise BenchError(f"nothing to plot as '{name}': {lacks}")
     charts = [one.chart.properties(title=one.title, width=WIDTH) for one in panels]
     spec: dict[str, Any] = alt.concat(*charts, columns=2).to_dict(validate=False)
+    spec["datasets"] = {name: values for one in panels for name, values in one.datasets.items()}
     return spec | {"config": colours.theme(dark=False) | {"background": "#ffffff"}, "padding": 12}
-
-
-def specification(one: Panel) -> dict[str, Any]:
-    """A panel for a page: as wide as its container, without an address, coloured by the page's theme."""
-    fit = {"type": "fit-x", "contains": "padding"}
-    spec: dict[str, Any] = one.chart.properties(width="container", autosize=fit).to_dict(validate=False)
-    return {key: value for key, value in spec.items() if key not in ("$schema", "config")}
 
 
 def _measured(reports: Sequence[Report]) -> list[Group]:

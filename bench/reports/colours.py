@@ -14,10 +14,10 @@ BACKENDS = {
     "tensorflow": "#009e73",
     "jax": "#0072b2",
     "keras-torch": "#e69f00",
-    "keras-tensorflow": "#7fd1ae",
+    "keras-tensorflow": "#9fdf9f",
     "keras-jax": "#56b4e9",
     "null": "#6e7781",
-    "control": "#a8a39a",
+    "control": "#7d604b",
 }
 REST = ("#cc79a7", "#a3345c", "#8c510a", "#7b4fa3")  # in turn, for programs of the user's own and other backends
 SHAPES = {"eager": "circle", "graph": "square", "compiled": "diamond", OWN: "triangle-up"}

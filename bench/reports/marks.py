@@ -14,20 +14,36 @@ Values = list[dict[str, Any]]
 
 
 class Panel(Struct, frozen=True):
-    """One chart. `says`: what it shows, for those who do not see it. `reprices`: its money is the page's to change."""
+    """One chart. `says`: what it shows, for those who do not see it. `reprices`: its money is the page's to change.
+
+    `datasets`: what the chart draws, by the names that it has for it.
+    """
 
     title: str
     says: str
     chart: Any
+    datasets: dict[str, Values]
     reprices: bool = False
+
+
+class Sheets:
+    """The data of a plot's panel, held once and named in its charts: Altair copies what a chart holds at every step."""
+
+    def __init__(self, panels: Sequence[Panel]) -> None:
+        self.panel = len(panels) + 1
+        self.datasets: dict[str, Values] = {}
+
+    def chart(self, values: Values) -> Any:
+        name = f"{self.panel}-{len(self.datasets) + 1}"
+        self.datasets[name] = values
+        return alt.Chart(alt.NamedData(name=name))
+
+    def listed(self, values: Values) -> Any:
+        return self.chart(values).encode(y=alt.Y("place:O", axis=None, scale=alt.Scale(padding=0)))
 
 
 def identity(row: Row) -> dict[str, Any]:
     return {"backend": row.case.backend, "mode": row.case.mode, "layout": row.case.layout}
-
-
-def listed(values: Values) -> Any:
-    return alt.Chart(alt.Data(values=values)).encode(y=alt.Y("place:O", axis=None, scale=alt.Scale(padding=0)))
 
 
 def texts(base: Any, dy: int) -> list[Any]:
@@ -62,8 +78,10 @@ def dash() -> Any:
     return alt.StrokeDash("layout:N", scale=scale, legend=None)
 
 
-def panel(group: Group, what: str, said: Values, layers: list[Any], row: int = 0, *, reprices: bool = False) -> Panel:
+def panel(
+    group: Group, what: str, said: Values, sheets: Sheets, layers: list[Any], row: int = 0, *, reprices: bool = False
+) -> Panel:
     names = list(dict.fromkeys(value["name"] for value in said))
     read = "; ".join(f"{name}: {', '.join(v['value'] for v in said if v['name'] == name)}" for name in names)
-    height: Any = alt.Step(row) if row else 240
-    return Panel(group.title, f"{what}, {group.title}. {read}.", alt.layer(*layers).properties(height=height), reprices)
+    drawn = alt.layer(*layers).properties(height=row * len(names) or 240)
+    return Panel(group.title, f"{what}, {group.title}. {read}.", drawn, sheets.datasets, reprices)

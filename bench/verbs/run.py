@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -68,6 +68,7 @@ def execute(request: Request) -> int:
     folder = request.resume or request.retry
     run = _continued(request, folder) if folder else planned(request)
     chosen = asked.choose(request.price, run.machine, folder / "prices.csv" if folder else None)
+    offers = asked.known(asked.own(request.price.prices))  # a file that cannot be read is said before hours of work
     if not folder:
         verify({p.case.data for p in run.planned})
         folder = request.out or folders.default(run.started, run.suite.name, run.commit)
@@ -75,6 +76,8 @@ def execute(request: Request) -> int:
     held = folders.lock(folder, "run.json")
     try:
         say_price(chosen, run, always=not (request.resume or request.retry))
+        if chosen.price:
+            book.write_used(folder / "prices.csv", [chosen.price])  # now: a run that is interrupted keeps its price
         work = runner.Runner(run, folder, retry=request.retry is not None, patience=request.patience)
         if work.torn:
             say(f"{folder / 'results.jsonl'}: the last line was torn and is dropped; what it held is made again")
@@ -88,19 +91,21 @@ def execute(request: Request) -> int:
                 raise
             path = Path(error.filename or folder)
             raise cannot_write(path, error, "the records in results.jsonl are kept", folder) from None
-        if chosen.price:
-            book.write_used(folder / "prices.csv", [chosen.price])
-        return _conclude(folder, chosen.price)
+        return _conclude(folder, chosen.price, offers)
     finally:
         os.close(held)
 
 
-def _conclude(folder: Path, at: book.Price | None) -> int:
+def _conclude(folder: Path, at: book.Price | None, offers: Sequence[book.Price]) -> int:
+    from bench.reports import html  # its charts take a while to import, which no other verb has to wait for
+
     made = rendered(folder, at)
-    for name, render in (("table.md", markdown.render), ("table.csv", csv.render)):
-        folders.write(folder / name, render(made), "results.jsonl is whole")
-    sys.stdout.write(markdown.render(made))
-    print(f"\nRun folder: {folder}")
+    table = markdown.render(made)
+    pages = {"table.md": table, "table.csv": csv.render(made), "report.html": html.render([made], offers)}
+    for name, text in pages.items():
+        folders.write(folder / name, text, "results.jsonl is whole")
+    sys.stdout.write(table)
+    print(f"\nRun folder: {folder} (the page: {folder / 'report.html'})")
     print(_data_line(made.run))
     return status.exit_code(row.status for row in made.rows)
 

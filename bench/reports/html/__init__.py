@@ -24,10 +24,10 @@ from bench.prices import billing
 from bench.prices.book import Price, staleness
 from bench.reports import charts, colours, groups, markdown
 from bench.reports.html import content
+from bench.reports.marks import Panel
 from bench.table import Report
 
 VEGA = "window.vegaEmbed = vegaEmbed;"
-PAGE = {"legend": {"disable": True}}  # the page has a legend of its own
 
 
 def render(reports: Sequence[Report], offers: Sequence[Price] = ()) -> str:
@@ -36,8 +36,8 @@ def render(reports: Sequence[Report], offers: Sequence[Price] = ()) -> str:
     drawn = {name: [(f"{name}-{i}", panel) for i, panel in enumerate(panels, 1)] for name, panels in plots.items()}
     sold = [for_sale(report, offers) for report in reports]
     data = {
-        "themes": {name: {**colours.theme(dark=name == "dark"), **PAGE} for name in ("light", "dark")},
-        "charts": {key: charts.specification(panel) for panels in drawn.values() for key, panel in panels},
+        "themes": {name: colours.theme(dark=name == "dark") for name in ("light", "dark")},
+        "charts": {key: specification(panel) for panels in drawn.values() for key, panel in panels},
         "repriced": [key for panels in drawn.values() for key, panel in panels if panel.reprices],
         "offers": sold,
     }
@@ -73,6 +73,21 @@ def render(reports: Sequence[Report], offers: Sequence[Price] = ()) -> str:
         scripts=[Markup(vega), Markup(script)],
         digests=[digest(vega), digest(script)],
     )
+
+
+def specification(panel: Panel) -> dict[str, Any]:
+    """The chart as wide as its container, coloured by the page's theme; the page's legend is that of all its charts."""
+    fit = {"type": "fit-x", "contains": "padding"}
+    made: dict[str, Any] = panel.chart.properties(width="container", autosize=fit).to_dict(validate=False)
+    kept = {key: value for key, value in made.items() if key not in ("$schema", "config")}
+    page: dict[str, Any] = without_legends(kept)
+    return page | {"datasets": panel.datasets}
+
+
+def without_legends(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {key: None if key == "legend" else without_legends(value) for key, value in part.items()}
+    return [without_legends(each) for each in part] if isinstance(part, list) else part
 
 
 def for_sale(report: Report, offers: Sequence[Price]) -> list[dict[str, Any]]:

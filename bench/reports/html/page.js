@@ -73,8 +73,10 @@
     for (const point of points) point.best = kept.includes(point) && !kept.some((other) => beats(other, point));
   }
 
+  const pointsOf = (chart) => Object.values(data.charts[chart.dataset.chart].datasets).flat();
+
   function price(chart) {
-    const points = Object.values(data.charts[chart.dataset.chart].datasets).flat();
+    const points = pointsOf(chart);
     for (const point of points) {
       const usd = hourly[point.report];
       const offer = offered[point.report];
@@ -82,8 +84,8 @@
       point.price = offer ? `${offer.what} ${offer.model}` : usd === null ? "" : "a price of your own";
     }
     front(points);
-    chart.dataset.says = `Time against money a sample. ${points.map((point) =>
-      `${point.name}: ${digits(point.us)} us, ${point.usd === null ? "no known cost" : `${digits(point.usd)} USD a million`}`).join("; ")}.`;
+    chart.setAttribute("aria-label", `Time against money a sample. ${points.map((point) =>
+      `${point.name}: ${digits(point.us)} us, ${point.usd === null ? "no known cost" : `${digits(point.usd)} USD a million`}`).join("; ")}.`);
     if (chart.dataset.drawn) draw(chart);
   }
 
@@ -144,22 +146,21 @@
   // --- charts -------------------------------------------------------------------------------------------------------
 
   async function draw(chart) {
-    const spec = data.charts[chart.dataset.chart];
-    const costs = data.repriced.includes(chart.dataset.chart);
     chart.dataset.drawn = "yes";
-    if (costs && Object.values(spec.datasets).flat().every((point) => point.usd === null)) {
+    if (data.repriced.includes(chart.dataset.chart) && pointsOf(chart).every((point) => point.usd === null)) {
       chart.replaceChildren();
       chart.dataset.wait = "Without a price there is nothing to draw.";
       return;
     }
     const turn = chart.turn = (chart.turn || 0) + 1;
-    const made = structuredClone(spec);
+    const made = structuredClone(data.charts[chart.dataset.chart]);
     // A wish for another theme or price may come while this one is being drawn: the last one stays.
     const place = document.createElement("div");
     place.style.width = "100%";
+    place.setAttribute("aria-hidden", "true");  // the chart itself is an image with a text
     const old = [...chart.children];
     chart.append(place);
-    const result = await vegaEmbed(place, { ...made, description: chart.dataset.says }, {
+    const result = await vegaEmbed(place, made, {
       mode: "vega-lite", renderer: "svg", actions: false, ast: true,
       config: data.themes[theme()], tooltip: { theme: theme() },
     });
