@@ -76,7 +76,7 @@ def test_every_column_has_a_type_that_can_say_what_is_missing(loaded: Loaded) ->
     assert {name: kinds[name] for name in wanted} == wanted
     assert set(kinds[list(COLUMNS)]) <= {"string", "Int64", "boolean", "float64", "object"}
     money = {name for name in COLUMNS if kinds[name] == "object"}
-    assert money == {name for name in COLUMNS if name.startswith("usd_") or name == "inferences_per_usd"}
+    assert money == {name for name in COLUMNS if name.startswith(("usd_", "inferences_per_usd"))}
 
 
 def test_what_is_not_known_is_missing_and_what_never_comes_is_infinite(loaded: Loaded) -> None:

@@ -59,8 +59,25 @@ def test_each_source_wins_over_the_next(here: Path) -> None:
     assert usd(Asked(BUNDLED)) == Decimal("1.5")
     other = own_file(here / "other.toml", "1.25")
     assert usd(Asked(BUNDLED, prices=other)) == Decimal("1.25")
-    assert usd(Asked(BUNDLED, prices=other, price_per_hour="2.10")) == Decimal("2.10")
-    assert usd(Asked(price_per_hour="2.10")) == Decimal("2.10")
+    assert usd(Asked(prices=other, price_per_hour="2.10")) == Decimal("2.10")
+
+
+@pytest.mark.parametrize(
+    ("asked", "flag"),
+    [(Asked(BUNDLED), "instance"), (Asked(region="us-east-1"), "region"), (Asked(price_model="spot"), "price-model")],
+)
+def test_two_flags_that_both_say_the_price(asked: Asked, flag: str) -> None:
+    with pytest.raises(BenchError, match=f"--{flag} and --price-per-hour both say the price"):
+        price(replace(asked, price_per_hour="2.10"))
+
+
+def test_a_spot_price_of_ones_own_is_held_against_the_book(here: Path) -> None:
+    row = f'[[price]]\nprovider = "aws"\nservice = "ec2"\ninstance = "{BUNDLED}"\nregion = "us-east-1"\n'
+    (here / "prices.toml").write_text(row + 'price_model = "spot"\nusd_per_hour = 99\n')
+    with pytest.raises(BenchError, match=r"up to 55\.04 USD/h, its on-demand price in the book, found 99"):
+        price(Asked(BUNDLED))
+    (here / "prices.toml").write_text(row + 'price_model = "spot"\nusd_per_hour = 19\n')
+    assert usd(Asked(BUNDLED, price_model="spot")) == Decimal("19")
 
 
 def test_an_own_file_that_lacks_the_instance_leaves_it_to_the_book(here: Path) -> None:
@@ -173,7 +190,7 @@ def test_each_source_wins_over_the_next_and_says_so(here: Path) -> None:
     assert found.price is not None and found.price.instance == "c5.2xlarge"
     assert found.origin == "price: c5.2xlarge on_demand in us-east-1 (aws ec2), 0.34 USD/h: named by --instance"
 
-    found = choose(Asked("c5.2xlarge", price_per_hour="2.10"), machine, used)
+    found = choose(Asked(price_per_hour="2.10"), machine, used)
     assert found.price == book.hourly("2.10")
     assert found.origin == "price: 2.10 USD/h, given by --price-per-hour"
     book.write_used(used, [book.hourly("2.10")])
@@ -187,13 +204,17 @@ def test_a_runs_own_price_is_one(here: Path, content: list[str]) -> None:
         choose(Asked(), CPU, here / "prices.csv")
 
 
-def test_flags_narrow_the_standing_choice_and_the_machine_but_not_what_was_used(here: Path) -> None:
+def test_flags_narrow_what_was_used_before_the_standing_choice_and_the_machine(here: Path) -> None:
     used = here / "used.csv"
     book.write_used(used, [book.find("c5.2xlarge")])
+    found = choose(Asked(price_model="spot"), of(B300), used)
+    assert usd_of(found) == Decimal("0.14878")
+    assert found.origin.endswith(f"the run's own instance, in {used}, asked for anew")
+    book.write_used(used, [book.hourly("3")])  # which has no instance to ask for
     assert usd_of(choose(Asked(price_model="spot"), of(B300), used)) == Decimal("44.5408")
     (here / "prices.toml").write_text(f'instance = "{BUNDLED}"\nprice_model = "committed_1y"\nregion = "us-east-1"\n')
     assert usd_of(choose(Asked(), of(B300))) == Decimal("34.675")
-    assert usd_of(choose(Asked(price_model="spot"), of(B300), used)) == Decimal("19.4933")
+    assert usd_of(choose(Asked(price_model="spot"), of(B300))) == Decimal("19.4933")
     assert usd_of(choose(Asked(BUNDLED))) == Decimal("55.04")  # the choice's price model belongs to its instance
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from test_backends import BROWSER, REQUIRED
 from test_reports import RUN, report
-from test_table import PRICE
+from test_table import CASE, PRICE, pilot, proof, rounds_of, run_of
 
 from bench.prices import book
 from bench.prices.asked import Asked
@@ -207,7 +207,7 @@ def test_an_instance_chosen_in_the_page_gives_what_python_gives(opened: Open) ->
     choose.select_option(value)
     wanted = opened(page_of(quick("p5.48xlarge", "on_demand")))
     assert made.money == wanted.money
-    assert {text for line in made.tables("costs-")["costs-1"] for text in line} >= {"one accelerator's share"}
+    assert "one accelerator's share (95 %)" in made.tables("costs-")["costs-1"][0]
 
 
 @pytest.mark.parametrize("usd", ["", "0", "-3"])
@@ -242,6 +242,37 @@ def test_the_pareto_line_is_drawn_anew(opened: Open) -> None:
     made.page.wait_for_function("document.querySelectorAll('[data-chart=cost-1] svg').length === 1")
     made.page.wait_for_timeout(500)
     assert rings(made) == rings(cheaper) != before
+    assert made.money == cheaper.money
+    assert made.page.locator(".price .now").all_inner_texts() == cheaper.page.locator(".price .now").all_inner_texts()
+
+
+def test_what_is_repriced_is_called_by_its_new_name(opened: Open) -> None:
+    """One run at three prices: the cost tables name the price of each row, and stay in order of cost."""
+    made = opened(page_of(*(quick(name, "spot") for name in ("m5.4xlarge", "c5.2xlarge", "g6.xlarge"))))
+    choose = made.page.get_by_label("Instance").first
+    choose.select_option(
+        next(o.get_attribute("value") for o in choose.locator("option").all() if "p5.48xlarge, us-e" in o.inner_text())
+    )
+    wanted = opened(page_of(quick("p5.48xlarge"), quick("c5.2xlarge", "spot"), quick("g6.xlarge", "spot")))
+    assert made.money == wanted.money
+    names = {line[1] for line in made.tables("costs-")["costs-1"][1:]}
+    assert "1: p5.48xlarge on_demand us-east-1" in names and not any("m5.4xlarge" in name for name in names)
+
+
+def test_no_amount_stays_at_the_old_price(opened: Open) -> None:
+    """A row whose compilation is repaid: its remark has steps and seconds, and its dollars stand in the table."""
+    slow, quicker = replace(CASE, mode="eager"), replace(CASE, mode="compiled")
+    records = [
+        proof(slow),
+        proof(quicker),
+        *rounds_of(slow, *[2.0] * 6),
+        pilot(quicker),
+        *rounds_of(quicker, *[1.0] * 6)[1:],
+    ]
+    made = opened(page_of(report(records, run_of(slow, quicker))))
+    remark = made.page.locator("#numbers ~ .data .remarks").inner_text()
+    assert "repays its compilation" in remark and "USD" not in remark
+    assert "USD to break-even" in made.tables("costs-")["costs-1"][0]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

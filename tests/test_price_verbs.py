@@ -163,7 +163,7 @@ def test_what_is_not_known_is_a_dash(capsys: Said) -> None:
         (["list", "--provider", "awz"], ("no provider 'awz'", "aws")),
         (["list", "--service", "ec3"], ("no service 'ec3'", "ec2")),
         (["list", "--region", "us-east-9"], ("no region 'us-east-9'", "us-east-1")),
-        (["list", "--price-model", "reserved"], ("no price model 'reserved'", "nearest")),
+        (["list", "--price-model", "reserved"], ("no price model 'reserved'", "there are amortised")),
         (["list", "--gpu", "H300"], ("accelerator 'H300'", "H200")),
         (["list", "--gpu", "NVIDIA H200 MIG 1g.18gb"], ("slice",)),
         (["list", "--gpu", "NVIDIA GeForce RTX 4090"], ("no price book lists the accelerator",)),
@@ -240,7 +240,7 @@ def test_diff_of_what_is_damaged_is_one_line(capsys: Said, here: Path) -> None:
         ("empty.csv", "wanted the columns"),
         ("twice.csv", "found two; remove one"),
         ("half.csv", "row 2"),
-        ("folder", "cannot be read"),
+        ("folder", "no run that has a price"),
         ("book", "wanted sha256"),
     ):
         refused(capsys, "diff", name, "bundled", words=(word,))

@@ -434,8 +434,8 @@ def test_staleness(price_model: str, days: int, expected: str) -> None:
     ("days", "note"),
     [
         (90, ""),
-        (91, "the price is 91 days old (as of 2026-03-01): check it before you decide by it"),
-        (366, "the price is 366 days old (as of 2026-03-01): its costs are marked ~"),
+        (91, "the price of box is 91 days old (as of 2026-03-01): check it before you decide by it"),
+        (366, "the price of box is 366 days old (as of 2026-03-01): its costs are marked ~"),
     ],
 )
 def test_the_note_on_an_old_price_says_its_age_in_days(days: int, note: str) -> None:
@@ -444,7 +444,8 @@ def test_the_note_on_an_old_price_says_its_age_in_days(days: int, note: str) -> 
 
 def test_the_note_on_an_undated_price_says_that_it_is() -> None:
     assert (
-        book.age_note(own(), date(2026, 3, 1)) == "the price is undated: its costs are marked ~; give its row an as_of"
+        book.age_note(own(), date(2026, 3, 1))
+        == "the price of box is undated: its costs are marked ~; give its row an as_of"
     )
     assert book.age_note(book.hourly("2.1"), date(2026, 3, 1)) == ""
 

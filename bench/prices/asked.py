@@ -10,6 +10,7 @@ from msgspec import Struct
 from bench.errors import BenchError
 from bench.machine import Machine
 from bench.prices import book, devices
+from bench.prices.checks import spot_above
 from bench.prices.rows import Price
 from bench.prices.user_file import Choice, UserFile, read
 
@@ -37,9 +38,23 @@ class Chosen(Struct, frozen=True):
 
 
 def own(path: Path | None) -> UserFile:
-    """The user's file: the one named, else the one in this folder, else one that says nothing."""
+    """The user's file: the one named, else the one in this folder, else one that says nothing.
+
+    `BenchError` for one whose spot price is above the on-demand price that the book has.
+    """
     path = path or (OWN_FILE if OWN_FILE.exists() else None)
-    return read(path) if path else UserFile()
+    if path is None:
+        return UserFile()
+    file = read(path)
+    theirs = {price.key for price in file.prices}
+    others = [price for price in (book.bundled() if file.book is None else file.book) if price.key not in theirs]
+    for spot, on_demand in spot_above((*others, *file.prices)):
+        if spot.key in theirs:
+            raise BenchError(
+                f"prices file {path}: {spot.instance}: wanted a spot price of up to {on_demand.usd_per_hour} USD/h, "
+                f"its on-demand price in the book, found {spot.usd_per_hour}; correct it or give its on-demand price"
+            )
+    return file
 
 
 def known(file: UserFile) -> tuple[Price, ...]:
@@ -54,6 +69,10 @@ def choose(asked: Asked, machine: Machine | None = None, used: Path | None = Non
     `prices.csv` of a run, if it is there.
     """
     if asked.price_per_hour is not None:
+        named = [name for name in ("instance", *NARROWING) if name != "prices" and getattr(asked, name) is not None]
+        if named:
+            both = f"--{named[0].replace('_', '-')} and --price-per-hour"
+            raise BenchError(f"{both} both say the price; leave one out, or give the instance its price in prices.toml")
         price = book.hourly(asked.price_per_hour)
         return Chosen(price, f"price: {price.usd_per_hour} USD/h, given by --price-per-hour")
     narrowed = next((name.replace("_", "-") for name in NARROWING if getattr(asked, name) is not None), None)
@@ -63,6 +82,9 @@ def choose(asked: Asked, machine: Machine | None = None, used: Path | None = Non
     if asked.instance is not None:
         choice = Choice(asked.instance, asked.service, asked.region, asked.price_model)
         return _chosen(choice, file, "named by --instance")
+    if used is not None and used.exists() and not _from_command_line(used):
+        choice = _narrowed(_choice_of(_one_used(used)), asked)
+        return _chosen(choice, file, f"the run's own instance, in {used}, asked for anew")
     if file.choice is not None:
         try:
             return _chosen(_narrowed(file.choice, asked), file, f"the standing choice of {file.path}")
@@ -109,10 +131,23 @@ def _chosen(choice: Choice, file: UserFile, why: str) -> Chosen:
 
 
 def _used(path: Path) -> Chosen:
+    price = _one_used(path)
+    return Chosen(price, f"price: {_words(price)}: the run's own, in {path}")
+
+
+def _one_used(path: Path) -> Price:
     prices = book.read_used(path)
     if len(prices) != 1:
         raise BenchError(f"prices file {path}: wanted the one price of a run, found {len(prices)}; restore it")
-    return Chosen(prices[0], f"price: {_words(prices[0])}: the run's own, in {path}")
+    return prices[0]
+
+
+def _from_command_line(path: Path) -> bool:
+    return _one_used(path).from_command_line
+
+
+def _choice_of(price: Price) -> Choice:
+    return Choice(price.instance, price.service or None, price.region or None, price.price_model)
 
 
 def _words(price: Price) -> str:

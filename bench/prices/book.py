@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -121,7 +121,7 @@ def hourly(text: str) -> Price:
     except InvalidOperation:
         raise BenchError(f"price per hour: wanted a number of USD, found {text!r}; give one, such as 2.10") from None
     price = Price(provider="", instance="", price_model="", usd_per_hour=usd_per_hour, source=COMMAND_LINE)
-    check(price, COMMAND_LINE)
+    check(price, "--price-per-hour")
     return price
 
 
@@ -174,6 +174,8 @@ def staleness(price: Price, on: date) -> str:
     age = age_days(price, on)
     if age is None or age > OLD_DAYS:
         return "stale"
+    if age < 0 and price.as_of > datetime.now(UTC).date().isoformat():
+        return "old"  # a day that has not come: somebody has mistyped it
     return "old" if age > (QUIET_SPOT_DAYS if price.price_model == "spot" else QUIET_DAYS) else ""
 
 
@@ -183,9 +185,11 @@ def age_note(price: Price, on: date) -> str:
     if not state:
         return ""
     if age is None:
-        return "the price is undated: its costs are marked ~; give its row an as_of"
+        return f"the price of {price.instance} is undated: its costs are marked ~; give its row an as_of"
     marked = "its costs are marked ~" if state == "stale" else "check it before you decide by it"
-    return f"the price is {age} days old (as of {price.as_of}): {marked}"
+    if age < 0:
+        return f"the price of {price.instance} is of a day to come (as of {price.as_of}): {marked}"
+    return f"the price of {price.instance} is {age} days old (as of {price.as_of}): {marked}"
 
 
 def write_used(path: Path, prices: Iterable[Price]) -> None:

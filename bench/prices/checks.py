@@ -102,7 +102,8 @@ def _spread(rows: Iterable[Price]) -> list[Problem]:
         if high.usd_per_hour > MOST_SPREAD * low.usd_per_hour:
             text = f"{low.usd_per_hour} USD/h in {low.region} and {high.usd_per_hour} in {high.region}"
             far = f"wanted its US regions within {MOST_SPREAD}x of each other"
-            found.append(Problem(f"{low.instance} ({low.provider} {low.service}): {far}, found {text}", tuple(same)))
+            seller = f"{low.provider} {low.service}".strip()
+            found.append(Problem(f"{low.instance} ({seller}): {far}, found {text}", tuple(same)))
     return found
 
 

@@ -43,6 +43,7 @@ class Timed(Struct, frozen=True):
 class Cost(Struct, frozen=True):
     """In USD; None is "not known". `_low`, `_high`: at the ends of the 95 % interval of the time.
 
+    What was measured and billed are sums of times that were, and have none.
     `_share`: of one accelerator, if somebody rents the rest. `usd_billed` rounds as the provider does.
     """
 
@@ -50,6 +51,8 @@ class Cost(Struct, frozen=True):
     usd_per_million_samples_low: Decimal | None = None
     usd_per_million_samples_high: Decimal | None = None
     usd_per_million_samples_share: Decimal | None = None
+    usd_per_million_samples_share_low: Decimal | None = None
+    usd_per_million_samples_share_high: Decimal | None = None
     usd_per_epoch: Decimal | None = None
     usd_per_epoch_low: Decimal | None = None
     usd_per_epoch_high: Decimal | None = None
@@ -57,6 +60,8 @@ class Cost(Struct, frozen=True):
     usd_per_million_inferences_low: Decimal | None = None
     usd_per_million_inferences_high: Decimal | None = None
     inferences_per_usd: Decimal | None = None
+    inferences_per_usd_low: Decimal | None = None
+    inferences_per_usd_high: Decimal | None = None
     usd_measured: Decimal | None = None
     usd_billed: Decimal | None = None
     usd_break_even: Decimal | None = None
@@ -70,24 +75,32 @@ def of(price: Price, timed: Timed) -> Cost:
     """What it costs at that price; `BenchError` unless a step takes a finite time above 0."""
     ends = (timed.step, timed.low, timed.high)
     million, low, high = (_samples(price.usd_per_hour, end, timed.batch, MILLION) for end in ends)
-    count = price.accelerator_count
-    epochs: Sequence[Decimal | None] = (None,) * 3
+    nothing: Sequence[Decimal | None] = (None,) * 3
+    shares = epochs = answered = nothing
+    if count := price.accelerator_count:
+        shares = [_samples(price.usd_per_hour, end, timed.batch * count, MILLION) for end in ends]
+    if timed.inference:
+        # The longer a step, the fewer for a dollar: the ends change places.
+        turned = (timed.step, timed.high, timed.low)
+        answered = [None if s is None else inferences(price.usd_per_hour, s, timed.batch) for s in turned]
     if timed.epoch is not None and not timed.inference:
         epochs = [_samples(price.usd_per_hour, end, timed.batch, timed.epoch) for end in ends]
     return Cost(
         usd_per_million_samples=million,
         usd_per_million_samples_low=low,
         usd_per_million_samples_high=high,
-        usd_per_million_samples_share=_samples(price.usd_per_hour, timed.step, timed.batch * count, MILLION)
-        if count
-        else None,
+        usd_per_million_samples_share=shares[0],
+        usd_per_million_samples_share_low=shares[1],
+        usd_per_million_samples_share_high=shares[2],
         usd_per_epoch=epochs[0],
         usd_per_epoch_low=epochs[1],
         usd_per_epoch_high=epochs[2],
         usd_per_million_inferences=million if timed.inference else None,
         usd_per_million_inferences_low=low if timed.inference else None,
         usd_per_million_inferences_high=high if timed.inference else None,
-        inferences_per_usd=inferences(price.usd_per_hour, timed.step, timed.batch) if timed.inference else None,
+        inferences_per_usd=answered[0],
+        inferences_per_usd_low=answered[1],
+        inferences_per_usd_high=answered[2],
         usd_measured=usd(price, timed.measured),
         usd_billed=billed(price, timed.occupied),
         usd_break_even=usd(price, timed.break_even),

@@ -34,7 +34,9 @@ def select(rows: Sequence[Price], filters: Filters) -> tuple[Price, ...]:
         if wanted is not None:
             there = {field(row) for row in rows} - {""}
             if wanted not in {*there, *others}:
-                raise BenchError(f"no {name} {wanted!r}; the nearest names are {nearest(wanted, {*there, *others})}")
+                close, every = nearest(wanted, {*there, *others}), sorted({*there, *others})
+                named = f"the nearest names are {close}" if len(every) > 12 else f"there are {', '.join(every)}"
+                raise BenchError(f"no {name} {wanted!r}; {named}")
             found = [row for row in found if field(row) == wanted]
     if filters.accelerator is not None:
         keys = accelerators(filters.accelerator, rows)

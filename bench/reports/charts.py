@@ -12,9 +12,9 @@ import altair as alt
 import vl_convert
 
 from bench.errors import BenchError
-from bench.reports import colours, drawing, groups, money
+from bench.reports import colours, drawing, groups, money, pareto_chart
 from bench.reports.groups import Group
-from bench.reports.markdown import SOUND, called, count, digits, interval
+from bench.reports.markdown import called, count, digits, interval
 from bench.reports.marks import Panel, Sheets, Values, axis, colour, dash, identity, panel, shape, texts
 from bench.table import Report, Row
 
@@ -135,7 +135,12 @@ def curve(reports: Sequence[Report]) -> list[Panel]:
             if (row.break_even_steps or 0) >= 1
         ]
         x = alt.X("steps:Q", title="steps, log scale", scale=alt.Scale(type="log"), axis=axis(format="~s", grid=False))
-        y = alt.Y("seconds:Q", title="seconds so far", scale=alt.Scale(type="log"), axis=axis(format="~g", grid=True))
+        y = alt.Y(
+            "seconds:Q",
+            title="seconds so far, log scale",
+            scale=alt.Scale(type="log"),
+            axis=axis(format="~g", grid=True),
+        )
         sheets = Sheets(panels)
         base = sheets.chart(values).encode(x=x, y=y, color=colour(reports, legend=True), detail="name:N")
         tip = ["name:N", alt.Tooltip("steps:Q", format=",.0f"), alt.Tooltip("seconds:Q", format=".3~g")]
@@ -150,41 +155,6 @@ def curve(reports: Sequence[Report]) -> list[Panel]:
             layers.append(ring.encode(x=x, y=y, color=colour(reports, legend=True), tooltip=tip))
         said = [{"name": one["name"], "value": f"{digits(_until(row, 1000))} s for 1,000 steps"} for one, row in rows]
         panels.append(panel(group, "Seconds against steps from a cold start", said, sheets, layers))
-    return panels
-
-
-def cost(reports: Sequence[Report]) -> list[Panel]:
-    """Time against money a sample, and the line of those that nobody beats in both; without a price, no money."""
-    panels: list[Panel] = []
-    several = len(groups.runs(reports)) > 1
-    for found in groups.gathered(money.lines(reports), lambda line: groups.titled(line.row)):
-        on = money.best(found)
-        values: Values = []
-        for line, best in zip(found, on, strict=True):
-            name = called(line.row, [other.row for other in found if other.report is line.report])
-            place = next(i for i, report in enumerate(reports) if report is line.report)
-            name += f" (run {line.number})" if several else ""
-            usd = None if line.usd is None else float(line.usd)
-            price = "" if line.price is None else f"{line.price.instance} {line.price.price_model}".strip()
-            own = {"us": line.seconds * 1e6, "usd": usd, "best": best, "sound": line.row.status in SOUND}
-            said = f"{digits(own['us'])} us, {'-' if usd is None else digits(usd)} USD/M"
-            values.append({**identity(line.row), "name": name, "report": place, "price": price, "value": said, **own})
-        scale = alt.Scale(type="log", nice=False, padding=24)
-        x = alt.X("us:Q", title="us a sample, log scale", scale=scale, axis=axis(grid=True))
-        y = alt.Y("usd:Q", title="USD per million samples, log scale", scale=scale, axis=axis(grid=True))
-        sheets = Sheets(panels)
-        base = sheets.chart(values).encode(x=x, y=y)
-        nobody = base.transform_filter("datum.best")
-        tip = ["name:N", "price:N", alt.Tooltip("us:Q", format=".3~g"), alt.Tooltip("usd:Q", format=".3~g")]
-        layers = [
-            nobody.mark_line(interpolate="step-after", strokeWidth=1.2, color="#808890").encode(order="us:Q"),
-            nobody.mark_point(size=230, strokeWidth=1.5, color="#808890", opacity=1),
-            base.mark_point(filled=True, opacity=1, size=70).encode(
-                color=colour(reports, legend=True), shape=shape(reports, legend=True), tooltip=tip
-            ),
-        ]
-        group = Group(0, reports[0], groups.titled(found[0].row), tuple(line.row for line in found))
-        panels.append(panel(group, "Time against money a sample", values, sheets, layers, reprices=True))
     return panels
 
 
@@ -230,7 +200,7 @@ PLOTS: dict[str, Callable[[Sequence[Report]], list[Panel]]] = {
     "batch": batch,
     "first": first,
     "curve": curve,
-    "cost": cost,
+    "cost": pareto_chart.cost,
     "utilisation": utilisation,
 }
 
@@ -257,6 +227,11 @@ def image(reports: Sequence[Report], name: str) -> dict[str, Any]:
     charts = [one.chart.properties(title=one.title, width=WIDTH) for one in panels]
     spec: dict[str, Any] = alt.concat(*charts, columns=2).to_dict(validate=False)
     spec["datasets"] = {name: values for one in panels for name, values in one.datasets.items()}
+    prices = {report.price for report in reports if report.price}
+    if name == "cost" and len(prices) == 1:
+        (price,) = prices
+        dated = f" as of {price.as_of}" if price.as_of else ""
+        spec["title"] = f"{money.named(price)}, {price.usd_per_hour} USD/h{dated}"
     return spec | {"config": colours.theme(dark=False) | {"background": "#ffffff"}, "padding": 12}
 
 

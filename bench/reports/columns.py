@@ -20,9 +20,11 @@ COLUMNS = (
     *("provider", "service", "instance", "region", "price_model", "price_as_of"),
     *("usd_per_hour", "usd_per_hour_share"),
     *("usd_per_million_samples", "usd_per_million_samples_low", "usd_per_million_samples_high"),
-    *("usd_per_million_samples_share", "usd_per_epoch", "usd_per_epoch_low", "usd_per_epoch_high"),
+    *("usd_per_million_samples_share", "usd_per_million_samples_share_low", "usd_per_million_samples_share_high"),
+    *("usd_per_epoch", "usd_per_epoch_low", "usd_per_epoch_high"),
     *("usd_per_million_inferences", "usd_per_million_inferences_low", "usd_per_million_inferences_high"),
-    *("inferences_per_usd", "usd_measured", "usd_billed", "usd_break_even", "usd_break_even_warm"),
+    *("inferences_per_usd", "inferences_per_usd_low", "inferences_per_usd_high"),
+    *("usd_measured", "usd_billed", "usd_break_even", "usd_break_even_warm"),
 )
 ORIGIN = ("run_started", "suite", "commit", "cpu", "cores", "gpu")  # whose run a row is, where there are several
 NEVER = "never"  # in a column of numbers: a break-even that does not come, which is not the same as not known

@@ -35,6 +35,7 @@ def plain(value: Value) -> str:
             return f"{value:.6g}"
         case Decimal():
             # A price keeps its own digits; a quotient has as many as the context gave it, which say nothing.
-            return str(value) if len(value.as_tuple().digits) <= 12 else f"{value:.6g}"
+            # In full: other columns have no powers of ten either.
+            return f"{value if len(value.as_tuple().digits) <= 12 else Decimal(f'{value:.6g}'):f}"
         case _:
             return str(value)

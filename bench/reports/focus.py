@@ -57,9 +57,14 @@ def render(reports: Sequence[Report]) -> str:
     writer.writeheader()
     for report in reports:
         for row in report.rows:
-            if report.price and row.occupied_seconds is not None and row.cost != UNKNOWN:
+            if report.price and row.occupied_seconds is not None and charged(row):
                 writer.writerow(charge(report.run, report.price, row, row.occupied_seconds))
     return text.getvalue()
+
+
+def charged(row: Row) -> bool:
+    """Whether it has a line: a time and a price."""
+    return row.occupied_seconds is not None and row.cost != UNKNOWN
 
 
 def charge(run: Run, price: Price, row: Row, occupied: float) -> dict[str, str]:

@@ -68,7 +68,7 @@ def money_lines(report: Report, *, alone: bool = True) -> list[str]:
     if price.vcpus and price.vcpus != report.run.machine.cores and not price.accelerator:
         text += f" Measured on {report.run.machine.cores} cores, the instance has {price.vcpus}:"
         text += " the cost is that of these times at its price."
-    cancels = " On one machine the price cancels: between rows here the cost ratio is the time ratio."
+    cancels = " On one machine the price cancels: between rows here the costs are as the times a sample."
     return [plain(text) + (cancels if alone else "")]
 
 

@@ -1,5 +1,6 @@
-"""Time and money of several runs, or of one run at several prices, in one table: who is beaten by nobody in both."""
+"""What rows cost, of one run or of several side by side: who is beaten by nobody in time and money."""
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -8,20 +9,21 @@ from tabulate import tabulate
 
 from bench.prices import cost, pareto
 from bench.prices.book import Price
-from bench.reports import groups
-from bench.reports.markdown import SOUND, digits, interval, machine_line, money, money_lines, plain
+from bench.reports import groups, markdown
+from bench.reports.markdown import SOUND, called, digits, interval, machine_line, money, money_lines, plain
 from bench.table import Report, Row
 
 HEAD = (
-    *("", "run", "USD/h", "backend", "mode", "precision", "batch", "step ms (95 %)", "samples/s"),
-    *("USD/M samples (95 %)", "share", "USD/epoch", "inferences/USD", "cheapest under USD/h", "status"),
+    *("", "run", "price of an hour", "row", "us/sample (95 %)", "USD/M samples (95 %)", "share (95 %)"),
+    *("USD/epoch (95 %)", "inferences/USD (95 %)", "USD measured", "USD billed", "cheapest under USD/h", "status"),
 )
-LEFT = 6
+LEFT = 4
 MATRIX = 8  # break-even prices between so many at most: a wider table is read by nobody
 BEST = "`*`: no other row here takes less time and less money a sample."
 SHARE = "`share`: one accelerator of the instance, if somebody rents the rest."
-UNDER = "`cheapest under`: what an hour must cost less than for the row to be the cheapest."
-CANCELS = "Between rows of one run at one price the price cancels: their costs are as their times."
+SPENT = "`measured`: what was timed; `billed`: a row's processes from start to end, as a rental of their own."
+UNDER = "`cheapest under`: what an hour must cost less than for this run's cheapest row to be the cheapest of all."
+CANCELS = "Between rows of one run at one price the price cancels: their costs are as their times a sample."
 
 
 class Line(Struct, frozen=True):
@@ -38,21 +40,34 @@ class Line(Struct, frozen=True):
         return self.report.price
 
 
+def one(report: Report) -> str:
+    """`table.md`; and where there is a price, what each row costs."""
+    text = markdown.render(report)
+    if report.price is None or not lines([report]):
+        return text
+    parts = ["## Money", *_sections([report], "###"), " ".join(_notes([report]))]
+    return "\n".join([text, *(f"{part}\n" for part in parts)])
+
+
 def render(reports: Sequence[Report]) -> str:
-    parts = ["# Stepwatch: time and money", *_origins(reports)]
-    sections: dict[tuple[str, str, str], list[Line]] = {}
-    for line in lines(reports):
-        case = line.row.case
-        sections.setdefault((case.workload, case.phase, case.measure), []).append(line)
-    for (workload, phase, measure), found in sections.items():
-        title = f"## {plain(workload)}, {phase}" + (", latency" if measure == "latency" else "")
-        parts += [title, table(found), *(between(found) if len(groups.runs(reports)) > 1 else [])]
-    if not sections:
-        parts.append("No row has a time.")
+    """Several runs, or one at several prices, beside each other."""
+    sections = _sections(reports, "##") or ["No row has a time."]
+    parts = ["# Stepwatch: time and money", *_origins(reports), *sections, " ".join(_notes(reports))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(reports: Sequence[Report], level: str) -> list[str]:
+    parts = []
+    for found in groups.gathered(lines(reports), lambda line: groups.titled(line.row)):
+        parts += [f"{level} {plain(groups.titled(found[0].row))}", table(found)]
+        parts += between(found) if len(groups.runs(reports)) > 1 else []
+    return parts
+
+
+def _notes(reports: Sequence[Report]) -> list[str]:
     several = len(groups.runs(reports)) > 1
     shared = any(not _one(report.price) for report in reports)
-    notes = [BEST, *([SHARE] if shared else []), *([UNDER] if several else []), CANCELS]
-    return "\n\n".join([*parts, " ".join(notes)]) + "\n"
+    return [BEST, *([SHARE] if shared else []), SPENT, *([UNDER] if several else []), CANCELS]
 
 
 def lines(reports: Sequence[Report]) -> list[Line]:
@@ -78,7 +93,12 @@ def table(found: Sequence[Line]) -> str:
     marked = dict(zip(map(id, found), best(found), strict=True))
     ordered = sorted(found, key=lambda line: (line.usd is None, line.usd or 0, line.seconds))
     body = [_cells(line, marked[id(line)], ordered) for line in ordered]
-    used = [place for place in range(len(HEAD)) if place < LEFT or any(row[place] != "-" for row in body)]
+    several = {"run": len({o.number for o in found}) > 1, "price of an hour": len({o.price for o in found}) > 1}
+    used = [
+        place
+        for place, name in enumerate(HEAD)
+        if any(row[place] not in ("-", "") for row in body) and several.get(name, True)
+    ]
     align = ["left" if place < LEFT or place == len(HEAD) - 1 else "right" for place in used]
     return tabulate(
         [[row[place] for place in used] for row in body],
@@ -92,31 +112,42 @@ def table(found: Sequence[Line]) -> str:
 def _cells(line: Line, marked: bool, ordered: Sequence[Line]) -> list[str]:
     row, made = line.row, line.row.cost
     old = "~" if line.report.price_age == "stale" else ""
-    case = row.case
-    under = _under(line, ordered)
+    micro = 1e3 / row.case.batch
+    ends = [None if ms is None else ms * micro for ms in (row.step_ms_low, row.step_ms_high)]
     return [
         "*" if marked else "",
         str(line.number),
         plain(_price(line.price)),
-        plain(case.backend),
-        case.mode,
-        case.precision,
-        str(case.batch),
-        digits(row.step_ms) + interval(row.step_ms_low, row.step_ms_high),
-        digits(row.samples_per_second),
-        money(made.usd_per_million_samples, old)
-        + _between(made.usd_per_million_samples_low, made.usd_per_million_samples_high),
-        "-" if _one(line.price) else money(made.usd_per_million_samples_share, old),
-        money(made.usd_per_epoch, old),
-        money(made.inferences_per_usd, old),
-        "-" if under is None else money(under, old),
+        plain(name(line, ordered)),
+        digits(line.seconds * 1e6) + interval(*ends),
+        amount(made, "usd_per_million_samples", old),
+        "-" if _one(line.price) else amount(made, "usd_per_million_samples_share", old),
+        amount(made, "usd_per_epoch", old),
+        amount(made, "inferences_per_usd", old),
+        money(made.usd_measured, old),
+        money(made.usd_billed, old),
+        money(under(line, ordered), old),
         row.status,
     ]
 
 
-def _under(line: Line, ordered: Sequence[Line]) -> Decimal | None:
-    """The price of an hour below which the line is cheaper than the cheapest other of another run."""
-    other = next((o for o in ordered if o.usd is not None and o.number != line.number), None)
+def name(line: Line, beside: Sequence[Line]) -> str:
+    """What the row is called among those of its own report."""
+    return called(line.row, [other.row for other in beside if other.report is line.report])
+
+
+def amount(made: cost.Cost, which: str, mark: str) -> str:
+    """An amount with its interval."""
+    middle, low, high = (getattr(made, which + end) for end in ("", "_low", "_high"))
+    return money(middle, mark) + ("" if low is None or high is None else f" ({money(low, '')}-{money(high, '')})")
+
+
+def under(line: Line, beside: Sequence[Line]) -> Decimal | None:
+    """The price of an hour below which the line, the cheapest of its report, is cheaper than all of another run."""
+    if any(o.report is line.report and o.seconds < line.seconds for o in beside):
+        return None
+    others = [o for o in beside if o.usd is not None and o.number != line.number]
+    other = min(others, key=lambda o: o.usd or 0, default=None)
     if other is None or other.price is None or line.usd is None:
         return None
     return cost.break_even_price(other.price.usd_per_hour, other.seconds, line.seconds)
@@ -131,15 +162,15 @@ def between(found: Sequence[Line]) -> list[str]:
     chosen = list(cheapest.values())[:MATRIX]
     if len({line.price for line in chosen}) < 2:
         return []
-    names = [f"{line.number}: {plain(_price(line.price))}, {plain(line.row.case.backend)}" for line in chosen]
+    names = [f"{line.number}: {plain(_price(line.price))}, {plain(name(line, found))}" for line in chosen]
     body = []
-    for name, line in zip(names, chosen, strict=True):
+    for title, line in zip(names, chosen, strict=True):
         cells = []
         for other in chosen:
             same = other is line or other.price is None
             usd = None if same or other.price is None else other.price.usd_per_hour
             cells.append("-" if usd is None else money(cost.break_even_price(usd, other.seconds, line.seconds), ""))
-        body.append([name, *cells])
+        body.append([title, *cells])
     align = ["left", *("right",) * len(names)]
     drawn = tabulate(body, ["cheaper than ... below USD/h", *names], "pipe", colalign=align, disable_numparse=True)
     return ["The row on the left is cheaper than the one above while its hour costs less than:", drawn]
@@ -151,20 +182,33 @@ def _origins(reports: Sequence[Report]) -> list[str]:
     for report in reports:
         told = said.setdefault(groups.run_of(report), [machine_line(report)])
         told += [line for line in money_lines(report, alone=False) if line not in told]
+    for report in groups.runs(reports):
+        said[groups.run_of(report)] += _without_time(report)
     return [f"{number}. " + "\n   - ".join(told) for number, told in enumerate(said.values(), 1)]
 
 
-def _price(price: Price | None) -> str:
+def _without_time(report: Report) -> list[str]:
+    """The cases that are not in the tables below, by their status."""
+    missing = Counter(row.status for row in report.rows if row.step_ms is None)
+    words = ", ".join(f"{count} {status}" for status, count in missing.items())
+    return [f"Without a time, and in no table here: {words}; its own report says why."] if missing else []
+
+
+def named(price: Price | None) -> str:
+    """A price without its amount."""
     if price is None:
         return "-"
-    what = " ".join(filter(None, (price.instance, price.price_model, price.region)))
-    return f"{what or 'given'}: {price.usd_per_hour}"
+    return (
+        "given"
+        if price.from_command_line
+        else " ".join(filter(None, (price.instance, price.price_model, price.region)))
+    )
+
+
+def _price(price: Price | None) -> str:
+    return "-" if price is None else f"{named(price)}: {price.usd_per_hour}"
 
 
 def _one(price: Price | None) -> bool:
     """Whether there is no share, or the whole is it."""
     return price is None or price.usd_per_hour_share is None or price.accelerator_count == 1
-
-
-def _between(low: Decimal | None, high: Decimal | None) -> str:
-    return "" if low is None or high is None else f" ({money(low, '')}-{money(high, '')})"

@@ -3,6 +3,7 @@
 The only place that may go to the network for a price, and only when it is asked to.
 """
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -126,6 +127,8 @@ def _items(folder: Path | None, providers: Sequence[str]) -> list[Item]:
         providers = [name for name in PROVIDERS if (folder / f"{name}.csv").exists()]
         if not providers:
             raise BenchError(f"no catalogue in {folder}: wanted {', '.join(f'{name}.csv' for name in PROVIDERS)}")
+    # What fails is said below in one line: the library logs the traceback of every provider, hundreds of lines.
+    logging.getLogger("gpuhunt").setLevel(logging.CRITICAL)
     try:
         with _catalogues_in(folder):
             found: list[Item] = Catalog(auto_reload=folder is None).query(provider=list(providers or PROVIDERS))

@@ -75,13 +75,16 @@ def find_(
         str, typer.Option("--gpu", "--accelerator", help="H200, A100-80GB, ... or as its driver prints it.")
     ],
     count: Annotated[int | None, typer.Option(help="At least so many of them in one instance.")] = None,
+    provider: Provider = None,
+    service: Service = None,
+    region: Region = None,
     price_model: Model = None,
     prices: File = None,
     format: Format = "markdown",
 ) -> None:
     """The instances with an accelerator, the cheapest first: the whole instance, and the share of one accelerator."""
     listing.check_format(format)
-    rows = query.of_accelerator(_known(prices), Filters(price_model=price_model, accelerator=gpu), count)
+    rows = query.of_accelerator(_known(prices), Filters(provider, service, region, price_model, gpu), count)
     sys.stdout.write(listing.prices(rows, _today(), format))
     if format == "markdown":
         sys.stdout.write("\nThe share is that of one accelerator and assumes that somebody rents the rest.\n")
@@ -152,6 +155,8 @@ def _rows(name: str) -> tuple[Price, ...]:
         raise BenchError(f"no price CSV or folder {name!r}; name one, or: {BUNDLED}")
     if (path / "manifest.toml").exists():
         return book.load_book(path)
+    if path.is_dir() and not (path / "prices.csv").exists():
+        raise BenchError(f"{name} holds no price book, and no run that has a price; name another, or: {BUNDLED}")
     return book.read_used(path / "prices.csv" if path.is_dir() else path)
 
 

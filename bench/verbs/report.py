@@ -13,13 +13,13 @@ from bench import run as runs
 from bench.errors import BenchError
 from bench.prices.asked import Asked, Chosen, choose, known, own
 from bench.prices.book import Price, age_note
-from bench.reports import csv, focus, json, markdown, money, pytest_benchmark
+from bench.reports import csv, focus, json, money, pytest_benchmark
 from bench.reports import gate as gates
 from bench.table import Report
 
 # Of one run at one price; and of several runs, or one at several prices, side by side.
 ONE: dict[str, Callable[[Report], str]] = {
-    "markdown": markdown.render,
+    "markdown": money.one,
     "csv": csv.render,
     "json": json.render,
     "pytest-benchmark": pytest_benchmark.render,
@@ -47,6 +47,8 @@ def text(
     made = reports(paths, asked, instances)
     if wanted in DRAWN:
         return _drawn(made, wanted, asked, plot)
+    if wanted == "focus":
+        _say_not_charged(made)
     if wanted in SEVERAL and (len(made) > 1 or wanted not in ONE):
         return SEVERAL[wanted](made)
     if len(made) > 1:
@@ -77,8 +79,9 @@ def reports(paths: Sequence[Path], asked: Asked, instances: Sequence[str] = ()) 
     """Each run at its price, or at that of each instance; which price won is said."""
     if instances and (asked.instance or asked.price_per_hour):
         raise BenchError("--instances names the prices: leave out --instance and --price-per-hour")
-    if doubled := next((path for place, path in enumerate(paths) if path in paths[:place]), None):
-        raise BenchError(f"{doubled} is named twice; name each run once")
+    for what in (paths, instances):
+        if doubled := next((one for place, one in enumerate(what) if one in what[:place]), None):
+            raise BenchError(f"{doubled} is named twice; name each once")
     made, said = [], set()
     for path in paths:
         plain = rendered(path, None)
@@ -125,6 +128,15 @@ def _say_left_out(made: Report, folder: Path) -> None:
         raise BenchError(f"{folder} holds no case that was measured: there is nothing to write", exit_code=3)
     for row in out:
         say(f"left out: {row.case}: {row.status}: {row.reason}")
+
+
+def _say_not_charged(made: Sequence[Report]) -> None:
+    """A cost tool would take what has no line for what cost nothing."""
+    out = [row for report in made for row in report.rows if not focus.charged(row)]
+    if len(out) == sum(len(report.rows) for report in made):
+        raise BenchError("no row has a price and a time: there is nothing to write; name an --instance", exit_code=3)
+    if out:
+        say(f"left out: {len(out)} rows without a time or a price")
 
 
 def judged(folder: Path) -> pairs.Report:

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from bench import __version__
 from bench.prices import billing
 from bench.prices.book import Price, staleness
-from bench.reports import charts, colours, groups, markdown
+from bench.reports import charts, colours, groups, markdown, money
 from bench.reports.html import content
 from bench.reports.marks import Panel
 from bench.table import Report
@@ -53,6 +53,7 @@ def render(reports: Sequence[Report], offers: Sequence[Price] = ()) -> str:
         reports=reports,
         runs=groups.runs(reports),
         numbers=groups.numbers(reports),
+        names=[money.named(report.price) for report in reports],
         verdicts=content.verdicts(reports),
         plots=drawn,
         results=content.results(reports),
@@ -103,6 +104,7 @@ def for_sale(report: Report, offers: Sequence[Price]) -> list[dict[str, Any]]:
             {
                 "seller": f"{price.provider} {price.service}".strip() or "given",
                 "what": ", ".join(filter(None, (price.instance, price.region))),
+                "name": money.named(price),
                 "model": price.price_model,
                 "usd": str(price.usd_per_hour),
                 "count": price.accelerator_count,

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import table
-from bench.prices.cost import Cost
+from bench.prices.cost import UNKNOWN, Cost
 from bench.prices.rows import Price
 from bench.reports import groups, markdown
 from bench.reports import money as together
@@ -22,7 +22,10 @@ A_SECOND = Price(instance="1 USD a second", usd_per_hour=Decimal(3600))
 
 
 class Cell(Struct, frozen=True):
-    """A text; and, where it is money, how the page finds it anew. `kind`: whole, share, billed, or `per` dollar."""
+    """A text; and, where it is money, how the page finds it anew. `kind`: whole, share, billed, `per` dollar, `under`.
+
+    Of `kind` price the text is the price's own name, and `seconds` is the number of the run.
+    """
 
     text: str
     kind: str = ""
@@ -108,7 +111,8 @@ def remarks(rows: list[Row]) -> tuple[str, ...]:
     said = []
     for row in (row for row in rows if row.step_ms is not None):
         reason = f"{row.status}, {row.reason}" if row.reason else ""
-        even = markdown.repaid(row) if row.break_even_steps is not None else ""
+        # Without its dollars: the tables of money have them, and there they follow the price.
+        even = markdown.repaid(replace(row, cost=UNKNOWN)) if row.break_even_steps is not None else ""
         said += [f"{called(row, rows)}: {what}" for what in (reason, markdown.too_few(row), even) if what]
     return tuple(said)
 
@@ -135,17 +139,23 @@ def costs(reports: Sequence[Report]) -> list[Table]:
         for line in sorted(lines, key=lambda line: (line.usd is None, line.usd or 0, line.seconds)):
             place = next(i for i, report in enumerate(reports) if report is line.report)
             beside = [other.row for other in lines if other.report is line.report]
-            at = (Cell(f"{line.number}: {_price(line.report.price)}"),) if several else ()
-            cells = (*at, Cell(digits(line.seconds * 1e6)), *_amounts(line.report, place, line.row))
+            number, mark = str(line.number), "~" if line.report.price_age == "stale" else ""
+            at = (Cell(f"{number}: {together.named(line.report.price)}", "price", number, place),) if several else ()
+            under = markdown.money(together.under(line, lines), mark)
+            last = (Cell(under, "under", number, place),) if len(groups.runs(reports)) > 1 else ()
+            cells = (*at, Cell(digits(line.seconds * 1e6)), *_amounts(line.report, place, line.row), *last)
             made.append(Line(called(line.row, beside), line.row.case.backend, cells))
         heads = ("run: price",) if several else ()
-        made_of = Table(groups.titled(lines[0].row), "row", (*heads, *MONEY), tuple(made))
+        ends = (UNDER,) if len(groups.runs(reports)) > 1 else ()
+        made_of = Table(groups.titled(lines[0].row), "row", (*heads, *MONEY, *ends), tuple(made))
         found.append(_without_empty(made_of))
     return found
 
 
+UNDER = "cheapest under USD/h"
 MONEY = (
-    *("us/sample", "USD/M samples (95 %)", "one accelerator's share", "USD/epoch (95 %)", "inferences/USD"),
+    *("us/sample", "USD/M samples (95 %)", "one accelerator's share (95 %)", "USD/epoch (95 %)"),
+    "inferences/USD (95 %)",
     *("USD measured", "USD billed", "USD to break-even"),
 )
 
@@ -157,21 +167,23 @@ def _amounts(report: Report, place: int, row: Row) -> Iterable[Cell]:
         row,
         lambda c: (c.usd_per_million_samples, c.usd_per_million_samples_low, c.usd_per_million_samples_high),
     )
-    share = usd(report, place, row, lambda c: (c.usd_per_million_samples,), "share")
-    yield replace(share, text=_share(report, row))
+    share = usd(
+        report,
+        place,
+        row,
+        lambda c: (c.usd_per_million_samples, c.usd_per_million_samples_low, c.usd_per_million_samples_high),
+        "share",
+    )
+    mark = "~" if report.price_age == "stale" else ""
+    yield replace(share, text=together.amount(row.cost, "usd_per_million_samples_share", mark)) if share.kind else share
     yield usd(report, place, row, lambda c: (c.usd_per_epoch, c.usd_per_epoch_low, c.usd_per_epoch_high))
-    yield usd(report, place, row, lambda c: (c.inferences_per_usd,), "per")
+    answered = ("inferences_per_usd", "inferences_per_usd_low", "inferences_per_usd_high")
+    yield usd(report, place, row, lambda c: [getattr(c, name) for name in answered], "per")
     yield usd(report, place, row, lambda c: (c.usd_measured,))
     billed = usd(report, place, row, lambda c: (c.usd_measured,), "billed")
-    mark = "~" if report.price_age == "stale" else ""
     seconds = "" if row.occupied_seconds is None else repr(row.occupied_seconds)
     yield replace(billed, text=markdown.money(row.cost.usd_billed, mark), seconds=seconds) if billed.kind else billed
     yield usd(report, place, row, lambda c: (c.usd_break_even,))
-
-
-def _share(report: Report, row: Row) -> str:
-    mark = "~" if report.price_age == "stale" else ""
-    return markdown.money(row.cost.usd_per_million_samples_share, mark)
 
 
 def _without_empty(made: Table) -> Table:
@@ -183,12 +195,6 @@ def _without_empty(made: Table) -> Table:
     ]
     lines = tuple(replace(line, cells=tuple(line.cells[i] for i in kept)) for line in made.lines)
     return replace(made, heads=tuple(made.heads[i] for i in kept), lines=lines)
-
-
-def _price(price: Price | None) -> str:
-    if price is None:
-        return "-"
-    return " ".join(filter(None, (price.instance, price.price_model, price.region))) or "given"
 
 
 def proofs(reports: Sequence[Report]) -> Table:

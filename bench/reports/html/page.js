@@ -52,14 +52,48 @@
     return usd * seconds / 3600;
   }
 
+  const priceName = (report) => (offered[report] ? offered[report].name : hourly[report] === null ? "-" : "given");
+  // Seconds that a million samples of a row take, which is all that its place among the others depends on.
+  const perMillion = (row) => Number(row.querySelector("td[data-kind=whole]").dataset.seconds.split(" ")[0]);
+  const reportOf = (row) => Number(row.querySelector("td[data-kind=whole]").dataset.report);
+  const cost = (row) => (hourly[reportOf(row)] === null ? Infinity : hourly[reportOf(row)] * perMillion(row));
+
+  // Below which price of an hour a row, the cheapest of its own report, is cheaper than every row of another run.
+  function under(cell) {
+    const row = cell.parentElement;
+    const rows = [...row.parentElement.rows].sort((a, b) => cost(a) - cost(b));
+    const run = (other) => other.querySelector("td[data-kind=under]").dataset.seconds;
+    const report = reportOf(row);
+    const other = rows.find((one) => run(one) !== run(row) && cost(one) < Infinity);
+    if (!other || hourly[report] === null) return "-";
+    if (rows.some((one) => reportOf(one) === report && perMillion(one) < perMillion(row))) return "-";
+    const mark = offered[report] ? offered[report].mark : "";
+    return mark + digits(cost(other) / perMillion(row));
+  }
+
+  // Cheapest first, as the page was made, unless a reader has sorted the table.
+  function resort(table) {
+    if (table.querySelector("th[aria-sort]:not([aria-sort=none])")) return;
+    const rows = [...table.tBodies[0].rows];
+    rows.sort((a, b) => (cost(a) === cost(b) ? perMillion(a) - perMillion(b) : cost(a) - cost(b)));
+    table.tBodies[0].append(...rows);
+  }
+
   function reprice(report) {
     const offer = offered[report];
-    for (const cell of all(`td[data-kind][data-report="${report}"]`)) {
+    const now = document.querySelector(`.price[data-report="${report}"] .now`);
+    if (now) now.textContent = priceName(report);
+    for (const cell of all(`td[data-kind=price][data-report="${report}"]`)) {
+      cell.textContent = `${cell.dataset.seconds}: ${priceName(report)}`;
+    }
+    for (const cell of all(`td[data-kind][data-report="${report}"]:not([data-kind=price], [data-kind=under])`)) {
       const found = cell.dataset.seconds.split(" ").map((seconds) => amount(cell.dataset.kind, Number(seconds), report));
       const mark = offer ? offer.mark : "";
       if (found.includes(null)) cell.textContent = "-";
       else cell.textContent = mark + digits(found[0]) + (found.length === 3 ? ` (${digits(found[1])}-${digits(found[2])})` : "");
     }
+    all("td[data-kind=under]").forEach((cell) => { cell.textContent = under(cell); });
+    all("table[aria-labelledby^=costs-]").forEach(resort);
     for (const key of data.repriced) {
       const chart = document.querySelector(`.chart[data-chart="${key}"]`);
       if (chart) price(chart);
@@ -81,9 +115,14 @@
       const usd = hourly[point.report];
       const offer = offered[point.report];
       point.usd = usd === null ? null : usd * point.us / 3600;
-      point.price = offer ? `${offer.what} ${offer.model}` : usd === null ? "" : "a price of your own";
+      point.price = priceName(point.report);
     }
     front(points);
+    const several = new Set(points.map((point) => point.price)).size > 1;
+    for (const point of points) {  // each of several prices is named once, at its cheapest row
+      const same = points.filter((other) => other.price === point.price && other.usd !== null);
+      point.label = several && point === same.reduce((a, b) => (b.usd < a.usd ? b : a), same[0]) ? point.price : "";
+    }
     chart.setAttribute("aria-label", `Time against money a sample. ${points.map((point) =>
       `${point.name}: ${digits(point.us)} us, ${point.usd === null ? "no known cost" : `${digits(point.usd)} USD a million`}`).join("; ")}.`);
     if (chart.dataset.drawn) draw(chart);
@@ -127,7 +166,7 @@
 
     function own() {
       const usd = Number(field.value);
-      const known = field.value.trim() !== "" && Number.isFinite(usd) && usd > 0;
+      const known = field.value.trim() !== "" && usd >= 0.000001 && usd <= 1000000;
       offered[report] = null;
       hourly[report] = known ? usd : null;
       if (instance) { instance.value = ""; list(null); }
