@@ -32,12 +32,14 @@ class Loaded(Struct, frozen=True):
     """A stored run, at one price or at none. Nothing changes it: `reprice` gives another one.
 
     `report`: the table that every format of `stepwatch report` is made of. `origin`: which price it is, and why.
+    `prices`: the file it was chosen from, where one was named.
     """
 
     folder: Path
     report: Report
     records: dict[Key, Record]
     origin: str
+    prices: Path | None = None
 
     def __repr__(self) -> str:
         run, price = self.report.run, self.report.price
@@ -92,13 +94,14 @@ class Loaded(Struct, frozen=True):
             prices=None if prices is None else Path(prices),
         )
         chosen = choose(wanted, self.report.run.machine, self.folder / "prices.csv")
-        return replace(self, report=table.repriced(self.report, chosen.price), origin=chosen.origin)
+        report = table.repriced(self.report, chosen.price)
+        return replace(self, report=report, origin=chosen.origin, prices=wanted.prices)
 
     def to_html(self, path: Path | str) -> Path:
-        """Writes `report.html`, one page that re-prices itself; gives its path."""
+        """Writes one page that re-prices itself, as `report.html` is; gives its path."""
         from bench.reports import html  # with Vega, which is half a megabyte
 
-        path, known = Path(path), asked.known(asked.own(None))
+        path, known = Path(path), asked.known(asked.own(self.prices))
         try:
             path.write_text(html.render([self.report], known), encoding="utf-8")
         except OSError as error:

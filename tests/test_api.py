@@ -200,6 +200,11 @@ def test_a_price_that_does_not_exist_is_said_in_words(loaded: Loaded, how: dict[
 def test_the_page_is_written_where_it_is_wanted(here: Path, loaded: Loaded) -> None:
     page = loaded.reprice(price_per_hour="2.10").to_html(here / "report.html")
     assert page == here / "report.html" and "Testor 9000" in page.read_text()
+    (here / "mine.toml").write_text(
+        '[[price]]\ninstance = "mine"\nusd_per_hour = 1.5\n[[price]]\ninstance = "ours"\nusd_per_hour = 2\n'
+    )
+    page = loaded.reprice(instance="mine", prices=here / "mine.toml").to_html(here / "mine.html")
+    assert '"what":"ours"' in page.read_text(), "the page offers the other prices of the file that was named"
     with pytest.raises(BenchError, match="cannot write") as raised:
         loaded.to_html(here / "none" / "report.html")
     assert raised.value.exit_code == 74

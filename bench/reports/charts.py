@@ -35,7 +35,7 @@ def step(reports: Sequence[Report]) -> list[Panel]:
         each = [{**one, "ms": ms} for one, row in _named(group) for ms in row.process_ms or ()]
         most = max([row.step_ms_high or row.step_ms or 0.0 for _, row in _named(group)] + [e["ms"] for e in each])
         x = alt.X("ms:Q", title="ms a step", scale=alt.Scale(domain=[0, most * 1.02], nice=False), axis=axis())
-        tip = ["name:N", alt.Tooltip("value:N", title="ms (95 %)")]
+        tip = [alt.Tooltip("name:N"), alt.Tooltip("value:N", title="ms (95 %)")]
         sheets = Sheets(panels)
         bars = sheets.listed(values)
         base = bars.encode(x=x, tooltip=tip)
@@ -44,7 +44,7 @@ def step(reports: Sequence[Report]) -> list[Panel]:
             sheets.listed(each)
             .mark_tick(size=14, thickness=1, opacity=0.6, yOffset=9)
             .encode(x=x, color=colour(reports)),
-            bars.mark_rule(strokeWidth=2, yOffset=9).encode(x=alt.X("low:Q"), x2="high:Q"),
+            bars.mark_rule(strokeWidth=2, yOffset=9).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
             base.mark_point(filled=True, opacity=1, size=85, yOffset=9).encode(
                 color=colour(reports), shape=shape(reports)
             ),
@@ -72,11 +72,11 @@ def batch(reports: Sequence[Report]) -> list[Panel]:
         x = alt.X("batch:Q", title="batch size", scale=alt.Scale(type="log", base=2), axis=axis(values=sizes))
         y = alt.Y("rate:Q", title="samples/s", scale=alt.Scale(type="log"), axis=axis(grid=True))
         sheets = Sheets(panels)
-        base = sheets.chart(values).encode(x=x, color=colour(reports, legend=True), detail="name:N")
-        tip = ["name:N", alt.Tooltip("value:N", title="samples/s")]
+        base = sheets.chart(values).encode(x=x, color=colour(reports, legend=True), detail=alt.Detail("name:N"))
+        tip = [alt.Tooltip("name:N"), alt.Tooltip("value:N", title="samples/s")]
         layers = [
             base.mark_line(strokeWidth=1.8).encode(y=y, strokeDash=dash()),
-            base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
+            base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
             base.mark_point(filled=True, opacity=1, size=70).encode(
                 y=y, shape=shape(reports, legend=True), tooltip=tip
             ),
@@ -96,15 +96,17 @@ def first(reports: Sequence[Report]) -> list[Panel]:
         ]
         if not values:
             continue
-        tip = ["name:N", alt.Tooltip("value:N", title="first call, cold / warm")]
+        tip = [alt.Tooltip("name:N"), alt.Tooltip("value:N", title="first call, cold / warm")]
         x = alt.X("cold:Q", title="ms, log scale", scale=alt.Scale(type="log"), axis=axis(grid=True))
         sheets = Sheets(panels)
         rows = sheets.listed(values)
         base = rows.encode(color=colour(reports), tooltip=tip)
         layers = [
-            base.mark_rule(strokeWidth=2, opacity=0.6, yOffset=9).encode(x=x, x2="warm:Q"),
+            base.mark_rule(strokeWidth=2, opacity=0.6, yOffset=9).encode(x=x, x2=alt.X2("warm:Q")),
             base.mark_point(filled=True, opacity=1, size=85, yOffset=9).encode(x=x, shape=shape(reports)),
-            base.mark_point(filled=False, strokeWidth=2, size=70, yOffset=9).encode(x="warm:Q", shape=shape(reports)),
+            base.mark_point(filled=False, strokeWidth=2, size=70, yOffset=9).encode(
+                x=alt.X("warm:Q"), shape=shape(reports)
+            ),
             *texts(rows, dy=-8),
         ]
         panels.append(
@@ -142,8 +144,8 @@ def curve(reports: Sequence[Report]) -> list[Panel]:
             axis=axis(format="~g", grid=True),
         )
         sheets = Sheets(panels)
-        base = sheets.chart(values).encode(x=x, y=y, color=colour(reports, legend=True), detail="name:N")
-        tip = ["name:N", alt.Tooltip("steps:Q", format=",.0f"), alt.Tooltip("seconds:Q", format=".3~g")]
+        base = sheets.chart(values).encode(x=x, y=y, color=colour(reports, legend=True), detail=alt.Detail("name:N"))
+        tip = [alt.Tooltip("name:N"), alt.Tooltip("steps:Q", format=",.0f"), alt.Tooltip("seconds:Q", format=".3~g")]
         marked = base.transform_filter("datum.steps == 1")
         layers = [
             base.mark_line(strokeWidth=1.8).encode(strokeDash=dash(), tooltip=tip),
@@ -151,7 +153,7 @@ def curve(reports: Sequence[Report]) -> list[Panel]:
         ]
         if rings:
             ring = sheets.chart(rings).mark_point(size=190, strokeWidth=2, opacity=1)
-            tip = ["name:N", alt.Tooltip("value:N", title="break-even")]
+            tip = [alt.Tooltip("name:N"), alt.Tooltip("value:N", title="break-even")]
             layers.append(ring.encode(x=x, y=y, color=colour(reports, legend=True), tooltip=tip))
         said = [{"name": one["name"], "value": f"{digits(_until(row, 1000))} s for 1,000 steps"} for one, row in rows]
         panels.append(panel(group, "Seconds against steps from a cold start", said, sheets, layers))
@@ -178,7 +180,7 @@ def utilisation(reports: Sequence[Report]) -> list[Panel]:
         most = max([1.0, *(value["share"] for value in values)])
         x = alt.X("share:Q", title="share of the step", axis=axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]))
         x = x.scale(domain=[0, most * 1.3], nice=False)
-        tip = ["name:N", "what:N", alt.Tooltip("share:Q", format=".1%")]
+        tip = [alt.Tooltip("name:N"), alt.Tooltip("what:N"), alt.Tooltip("share:Q", format=".1%")]
         sheets = Sheets(panels)
         layers = [
             sheets.chart([{"share": 1}]).mark_rule(strokeDash=[4, 3], strokeWidth=1).encode(x=x),
@@ -188,7 +190,7 @@ def utilisation(reports: Sequence[Report]) -> list[Panel]:
             part = sheets.listed([value for value in values if value["what"] == what]).encode(x=x, tooltip=tip)
             at = -4 + 13 * place
             layers.append(part.mark_bar(height=9, yOffset=at, opacity=opacity).encode(color=colour(reports)))
-            layers.append(part.mark_text(align="left", dx=5, yOffset=at, fontSize=10).encode(text="label:N"))
+            layers.append(part.mark_text(align="left", dx=5, yOffset=at, fontSize=10).encode(text=alt.Text("label:N")))
         for value in values:
             value["label"] = f"{value['value']} {value['what']}"
         panels.append(panel(group, "Shares of the step", told, sheets, layers, SHARES))

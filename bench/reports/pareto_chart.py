@@ -34,10 +34,17 @@ def cost(reports: Sequence[Report]) -> list[Panel]:
         sheets = Sheets(panels)
         base = sheets.chart(values).encode(x=x, y=y)
         nobody = base.transform_filter("datum.best")
-        tip = ["name:N", "price:N", alt.Tooltip("us:Q", format=".3~g"), alt.Tooltip("usd:Q", format=".3~g")]
+        tip = [
+            alt.Tooltip("name:N"),
+            alt.Tooltip("price:N"),
+            alt.Tooltip("us:Q", format=".3~g"),
+            alt.Tooltip("usd:Q", format=".3~g"),
+        ]
         layers = [
-            base.mark_text(align="left", dx=10, dy=10, fontSize=10).encode(text="label:N"),
-            nobody.mark_line(interpolate="step-after", strokeWidth=1.2, color="#808890").encode(order="us:Q"),
+            base.mark_text(align="left", dx=10, dy=10, fontSize=10).encode(text=alt.Text("label:N")),
+            nobody.mark_line(interpolate="step-after", strokeWidth=1.2, color="#808890").encode(
+                order=alt.Order("us:Q")
+            ),
             nobody.mark_point(size=230, strokeWidth=1.5, color="#808890", opacity=1),
             base.mark_point(filled=True, opacity=1, size=70).encode(
                 color=colour(reports, legend=True), shape=shape(reports, legend=True), tooltip=tip
