@@ -28,7 +28,8 @@ class Arm(Struct, frozen=True):
     """One side. `flags` are a case's, `launch` how workers start, `versions` its interpreter's packages'.
 
     `root`: where the paths of a user's own files begin, empty for here; `revision`: the commit that it holds;
-    `elsewhere`: the checkout of the other revision, from which nothing may be imported.
+    `elsewhere`: the checkout of the other revision, from which nothing may be imported. `installed`: a digest of its
+    interpreter and packages.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Arm(Struct, frozen=True):
     root: str = ""
     revision: str = ""
     elsewhere: str = ""
+    installed: str = ""
 
     def versions_of(self, backend: str) -> dict[str, str]:
         """Of those packages that the backend's results depend on."""
@@ -74,6 +76,8 @@ def differences(base: Arm, candidate: Arm) -> list[str]:
     names = sorted({*base.versions, *candidate.versions})
     versions = [(name, base.versions.get(name, "none"), candidate.versions.get(name, "none")) for name in names]
     said += [f"{what} {old} -> {new}" for what, old, new in versions if old != new]
+    if not said and base.installed != candidate.installed:
+        said.append(f"installed files {base.installed} -> {candidate.installed}")
     if base.revision:
         said.append(f"revision {base.revision} -> {candidate.revision}")
     said += [f"{name}={value} -> the suite's" for name, value in base.flags.items()]

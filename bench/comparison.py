@@ -72,7 +72,7 @@ def make(asked: Asked, deadline: float) -> tuple[Comparison, Path]:
     folder = asked.out or folders.default(started, f"gate-{suite.name}", runs.commit())
     if folders.exists(folder):
         raise folders.taken(folder)
-    base, candidate = _arms(asked, names, folder)
+    base, candidate = _arms(asked, names, folder, paths)
     if looked:
         try:
             _same_offer(looked, base, here, _device(asked, here), deadline)
@@ -133,22 +133,25 @@ def _looked(asked: Asked, paths: Sequence[str], here: Machine, deadline: float) 
     return tuple(programs.look(p, device=device, threads=here.cores, deadline=deadline) for p in paths)
 
 
-def _arms(asked: Asked, names: set[str], folder: Path) -> tuple[Arm, Arm]:
+def _arms(asked: Asked, names: set[str], folder: Path, paths: Sequence[str]) -> tuple[Arm, Arm]:
     """Base and candidate."""
     candidate = interpreters.candidate(names)
     if asked.base_env:
         return interpreters.other_environment(asked.base_env, names, candidate), candidate
     if asked.base_ref:
-        return _revisions(asked.base_ref, candidate, folder)
+        return _revisions(asked.base_ref, candidate, folder, paths)
     return interpreters.other_flags(asked.base_flags, names), candidate
 
 
-def _revisions(revision: str, candidate: Arm, folder: Path) -> tuple[Arm, Arm]:
+def _revisions(revision: str, candidate: Arm, folder: Path, paths: Sequence[str]) -> tuple[Arm, Arm]:
     """Both arms, each with the commit that it holds: the base's is checked out, the candidate's is what is here."""
     commit, present = revisions.commit_of(revision), revisions.present()
-    if commit == present:
+    for path in paths:
+        revisions.check_holds(commit, path)
+    if revisions.same(commit):
         raise BenchError(
-            f"--base-ref {revision} is {commit}, which is checked out here: two identical arms compare nothing"
+            f"--base-ref {revision} is {commit}, from which no file differs here that git tracks: two identical arms "
+            "compare nothing; 'git add' a new file that counts"
         )
     root, top = revisions.check_out(commit, worktree(folder)), revisions.top()
     base = replace(candidate, name="base", root=str(root), revision=commit, elsewhere=str(top))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench import backends
+from bench import arms, backends
 from bench.arms import SETTINGS, Arm, Launch
 from bench.errors import BenchError
 from bench.process import environment
@@ -32,6 +32,14 @@ code = hashlib.sha256()
 for path in sorted(pathlib.Path(bench.__file__).parent.rglob("*.py")):
     code.update(path.name.encode() + path.read_bytes())
 said["versions"]["stepwatch code"] = code.hexdigest()[:12]
+# What is installed besides, and other builds of the same version: the files but for scripts, which name their folder.
+found = {}
+for one in metadata.distributions():
+    lines = [line for line in (one.read_text("RECORD") or "").splitlines() if "sha256=" in line]
+    kept = sorted(line for line in lines if not line.startswith("..") and ".dist-info/" not in line)
+    if (name := str(one.name).lower()) not in ("pip", "setuptools", "wheel", "stepwatch"):
+        found.setdefault(name, [str(one.version), kept])  # the first on the path is the one that is imported
+said["installed"] = hashlib.sha256(repr([sys.version, sorted(found.items())]).encode()).hexdigest()[:12]
 print(json.dumps(said))
 """
 
@@ -52,8 +60,13 @@ def other_environment(path: Path, names: Iterable[str], against: Arm) -> Arm:
         )
     # Not resolved: a virtual environment's python is a link, and is the environment only under its own name.
     arm = _asked("base", Launch(python=str(python.absolute())), {}, names)
-    if arm.prefix == against.prefix:
+    if os.path.realpath(arm.prefix) == os.path.realpath(against.prefix):
         raise BenchError(f"--base-env {path} is the environment that runs now: two identical arms compare nothing")
+    if not arms.differences(arm, against):
+        raise BenchError(
+            f"--base-env {path} has the interpreter and the packages of the environment that runs now: two identical "
+            "arms compare nothing"
+        )
     return arm
 
 
@@ -120,4 +133,4 @@ def _asked(name: str, launch: Launch, flags: dict[str, str], names: Iterable[str
     if said["missing"]:
         missing = " ".join(said["missing"])
         raise BenchError(f"the {name} arm lacks {missing}{where}: {launch.python} -m pip install {missing}")
-    return Arm(name, launch, flags, said["python"], said["prefix"], said["versions"])
+    return Arm(name, launch, flags, said["python"], said["prefix"], said["versions"], installed=said["installed"])

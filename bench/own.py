@@ -102,15 +102,14 @@ class StepProgram(WithoutModel):
         self.path, self.step, self.device = path, step, device
         self.last: Any = None
         self.wait: Callable[[Any], None] | None = None
-        self.shapes: list[tuple[int, ...]] | None = None
+        self.seen: list[tuple[str, tuple[int, ...]]] = []  # whose each value is, and its shape
         self.calls = 0
         self.train = self._noted  # type: ignore[method-assign]
 
     def _noted(self, batch: Any) -> None:
-        """One of the first calls: finds out how to wait for its result, and that its shape stays."""
+        """One of the first calls: finds out how to wait for its result, and that the next are of its kind."""
         self.last = self.step()
-        self.wait = self.wait or waiting(self.path, self.last, self.device)
-        self._check_shapes()
+        self._check()
         self.calls += 1
         if self.calls == NOTED:
             self.train = self._plain  # type: ignore[method-assign]
@@ -123,37 +122,41 @@ class StepProgram(WithoutModel):
             self.wait(self.last)
 
     def compilations(self) -> int | None:
-        self._check_shapes()  # asked for before and after the bursts, never within
+        if self.seen:
+            self._check()  # asked for before and after the bursts, never within
         return None
 
     def weights(self) -> dict[str, Array]:
         """What the last step returned, for the check that it is finite."""
+        self._check()
         found: dict[str, Array] = {}
         for number, leaf in enumerate(leaves(self.last)):
             found[f"returned {number}"] = np.asarray(host(leaf), np.float64)
         return found
 
-    def _check_shapes(self) -> None:
-        if self.last is None:
-            return
-        shapes = [shape(leaf) for leaf in leaves(self.last)]
-        self.shapes = self.shapes or shapes
-        if shapes != self.shapes:
-            raise BenchError(f"{self.path}: the shapes that a step returns change: {self.shapes}, then {shapes}")
+    def _check(self) -> None:
+        """`BenchError` where the last step returned nothing, or other kinds or shapes than the first."""
+        found = [(family(self.path, leaf), shape(leaf)) for leaf in returned(self.path, self.last)]
+        if not self.seen:
+            self.seen, self.wait = found, waiting(self.path, self.last, self.device)
+        if found != self.seen:
+            first, now = (", ".join(f"{kind} {size}" for kind, size in one) for one in (self.seen, found))
+            raise BenchError(f"{self.path}: what a step returns changes: {first}, then {now}")
 
 
 class ClassProgram(WithoutModel):
     """The user's `Program`, with what it leaves out filled in; its own methods are called as they are."""
 
     def __init__(self, path: str, program: Any, *, proves: bool) -> None:
-        self.program = program
+        self.path, self.program = path, program
+        self.shapes: dict[str, tuple[int, ...]] | None = None
         self.resident: Iterator[Any] | None = None
         for name in ("put", "train", "infer", "fence", "compilations", "kinds", "peak_bytes", "describe"):
             if callable(getattr(program, name, None)):
                 setattr(self, name, getattr(program, name))
         if not callable(getattr(program, "compilations", None)):
             self.compilations = lambda: None  # type: ignore[method-assign]
-        for name in PROOF if proves else ("weights",):
+        for name in ("logits", "gradients", "losses") if proves else ():
             setattr(self, name, getattr(program, name))
         if callable(getattr(program, "batches", None)):
             batches = list(program.batches())
@@ -161,6 +164,15 @@ class ClassProgram(WithoutModel):
                 raise BenchError(f"{path}: its Program's batches() wants at least one batch, found none")
             given = (batches[number % len(batches)] for number in range(FEED))
             self.put = lambda x, y: next(given)  # type: ignore[method-assign]
+
+    def weights(self) -> dict[str, Array]:
+        """The program's own; `BenchError` where their shapes are not those of the time before."""
+        found: dict[str, Array] = self.program.weights()
+        shapes = {name: shape(array) for name, array in found.items()}
+        if self.shapes not in (None, shapes):
+            raise BenchError(f"{self.path}: the shapes of weights() change: {self.shapes}, then {shapes}")
+        self.shapes = shapes
+        return found
 
 
 def loaded(path: Path, root: str = "") -> ModuleType:
@@ -170,13 +182,16 @@ def loaded(path: Path, root: str = "") -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise BenchError(f"{path} is no Python file; wanted one with make_step() or Program")
+    if reason := origins.taken(path, root):
+        raise BenchError(reason)
     module = importlib.util.module_from_spec(spec)
     sys.path[:0] = [str(path.parent), *([root] if root else [])]
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise BenchError(f"{path} does not import: {type(error).__name__}: {error}") from error
+        reason = origins.taken(path, root, error) or f"{path} does not import: {type(error).__name__}: {error}"
+        raise BenchError(reason) from error
     return module
 
 
@@ -193,19 +208,25 @@ def leaves(result: Any) -> list[Any]:
             return [result]
 
 
-def waiting(path: str, result: Any, device: str = "cpu") -> Callable[[Any], None]:
-    """How to wait for a result of this kind; `BenchError` where nothing says when the step is done.
-
-    On a GPU a plain number, a loss that was read in the middle of a step, says nothing of what follows it there.
-    """
+def returned(path: str, result: Any) -> list[Any]:
+    """The leaves of a result; `BenchError` where it has none: nothing says when the step is done."""
     found = leaves(result)
     if not found:
         raise BenchError(
             f"{path}: a step returned {result!r}: nothing says when it is done; return the loss or the new parameters"
         )
-    families = sorted({family(path, leaf) for leaf in found})
-    fences = [FENCES[name] for name in families]
-    if device == "gpu" and families == ["host"]:
+    return found
+
+
+def waiting(path: str, result: Any, device: str = "cpu") -> Callable[[Any], None]:
+    """How to wait for a result of this kind.
+
+    On a GPU a value of the host's, a loss that was read in the middle of a step, says nothing of what follows it there,
+    nor does one JAX array of another: only torch's and TensorFlow's fences wait for a whole device.
+    """
+    families = {family(path, leaf) for leaf in returned(path, result)}
+    fences = [FENCES[name] for name in sorted(families)]
+    if device == "gpu" and not families & {"torch cuda", "tensorflow"}:
         fences = [_everything]
 
     def wait(last: Any) -> None:
@@ -240,11 +261,11 @@ def _tensorflow(last: Any) -> None:
 
 
 def _everything(last: Any) -> None:
-    """Whatever the frameworks that are imported have under way."""
-    if "torch" in sys.modules:
+    """Whatever the frameworks that are imported have under way. A torch that has not used its GPU has nothing there."""
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
         _torch_cuda(last)
     if "jax" in sys.modules:
-        _jax(sys.modules["jax"].live_arrays())
+        _jax([*leaves(last), *sys.modules["jax"].live_arrays()])
     if "tensorflow" in sys.modules:
         _tensorflow(last)
 

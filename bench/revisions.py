@@ -28,6 +28,18 @@ def present() -> str:
     return f"{named}-{hashlib.sha256(changed).hexdigest()[:7]}" if changed else named
 
 
+def same(commit: str) -> bool:
+    """Whether the files here are the commit's. Those that git does not track do not count: no commit holds them."""
+    return _git("-C", str(top()), "diff", "--quiet", "--no-ext-diff", commit, "--") is not None
+
+
+def check_holds(commit: str, path: str) -> None:
+    """`BenchError` where the commit lacks the file at `path`, from the present folder."""
+    inside = Path(path).resolve().relative_to(top()).as_posix()
+    if _git("cat-file", "-e", f"{commit}:{inside}") is None:
+        raise BenchError(f"revision {commit} does not hold {path}: nothing to compare with")
+
+
 def top() -> Path:
     """The folder of the repository around the present one; `BenchError` where there is none."""
     found = _git("rev-parse", "--show-toplevel")

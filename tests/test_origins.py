@@ -2,6 +2,7 @@
 
 import json
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,11 +11,14 @@ import pytest
 
 from bench import origins
 
+LIBRARIES = origins.libraries
+
 
 @pytest.fixture(autouse=True)
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No modules but those that a test names, and no distributions."""
     monkeypatch.setattr(origins, "sys", SimpleNamespace(modules={}, prefix="/env", base_prefix="/usr"))
+    monkeypatch.setattr(origins, "libraries", lambda: [Path("/env/lib/site-packages")])
     monkeypatch.setattr(origins.metadata, "distributions", list)
     yield
     assert "made_up" not in sys.modules
@@ -24,6 +28,11 @@ def loaded(name: str, path: Path) -> None:
     module = ModuleType(name)
     module.__file__ = str(path)
     origins.sys.modules[name] = module
+
+
+@pytest.fixture
+def real() -> list[Path]:
+    return LIBRARIES()
 
 
 @pytest.fixture
@@ -47,12 +56,43 @@ def test_each_revision_has_its_own_modules(checkouts: tuple[Path, Path]) -> None
     assert origins.stranger(work / "scripts", base) == ""
 
 
-def test_an_environment_inside_the_repository_is_nobody_s(checkouts: tuple[Path, Path]) -> None:
+def test_an_environment_inside_the_repository_is_nobody_s(
+    checkouts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     work, base = checkouts
-    origins.sys.prefix = str(work / ".conda")
-    loaded("json", work / ".conda" / "lib" / "python3.11" / "json" / "__init__.py")
-    loaded("numpy", work / ".venv" / "lib" / "site-packages" / "numpy" / "__init__.py")
-    loaded("bench.worker", work / "bench" / "worker.py")
+    library = work / ".conda" / "lib" / "python3.11"
+    monkeypatch.setattr(origins, "libraries", lambda: [library])
+    loaded("json", library / "json" / "__init__.py")
+    loaded("numpy", library / "site-packages" / "numpy" / "__init__.py")
+    assert origins.stranger(base, work) == ""
+
+
+def test_a_project_below_the_interpreter_s_prefix_is_still_looked_at(
+    checkouts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container: Python in /usr, the project in /usr/src/app."""
+    work, base = checkouts
+    origins.sys.base_prefix = str(work.parent)
+    monkeypatch.setattr(origins, "libraries", lambda: [work.parent / "lib" / "python3.11"])
+    loaded("json", work.parent / "lib" / "python3.11" / "json" / "__init__.py")
+    assert origins.stranger(base, work) == ""
+    loaded("made_up", work / "helper.py")
+    assert "made_up from the other revision's checkout" in origins.stranger(base, work)
+
+
+def test_what_is_shared_is_the_libraries_and_no_more(real: list[Path]) -> None:
+    assert Path(sysconfig.get_path("purelib")).resolve() in real
+    assert Path(sysconfig.__file__).resolve().parent in real
+    assert Path(sys.prefix).resolve() not in real and Path(sys.base_prefix).resolve() not in real
+
+
+def test_stepwatch_s_own_modules_are_known_by_their_place(
+    checkouts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, base = checkouts
+    loaded("bench.helper", work / "bench" / "helper.py")
+    assert "bench.helper from the other revision's checkout" in origins.stranger(base, work)
+    monkeypatch.setattr(origins, "PACKAGE", work / "bench")
     assert origins.stranger(base, work) == ""
 
 

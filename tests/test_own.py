@@ -4,18 +4,22 @@ import csv
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from itertools import repeat
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from seeding import Copy
 
-from bench import own, programs, revisions
+from bench import own, programs, quiet, revisions
 from bench.__main__ import main
 from bench.docket import Docket
 from bench.errors import BenchError
-from bench.own import Own
+from bench.own import ClassProgram, Own, StepProgram
 from bench.program import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +66,17 @@ PROGRAM = """
             found, self.taken = np.array(self.taken), []
             return found
 """
+
+
+class Queued:
+    """A tensor of torch's on a device."""
+
+    def __init__(self, where: str) -> None:
+        self.device = SimpleNamespace(type=where)
+
+
+class Array:
+    """One of JAX's."""
 
 
 @pytest.fixture
@@ -168,7 +183,11 @@ def test_a_wrong_request(
         ("pass", "a step returned None: nothing says when it is done"),
         ("return object()", "a step returned a object"),
         ("return (x * float('nan')).sum()", "a weight is not finite"),
-        ("step.n = getattr(step, 'n', 0) + 1; return np.ones(step.n % 2 + 1)", "the shapes that a step returns change"),
+        (
+            "step.n = getattr(step, 'n', 0) + 1; return np.ones(step.n % 2 + 1)",
+            "what a step returns changes: host (2,)",
+        ),
+        ("step.n = getattr(step, 'n', 0) + 1; return 1.0 if step.n < 100 else None", "a step returned None"),
         ("raise ValueError('no')", "ValueError: no"),
         ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
     ],
@@ -176,6 +195,109 @@ def test_a_wrong_request(
 def test_a_step_that_cannot_be_timed_has_no_time(body: str, says: str, here: Path) -> None:
     (row,) = rows(write("model.py", STEP.format(body)), code=3)
     assert row["step_ms"] == "" and says in row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("then", "says"),
+    [(None, "a step returned None"), ({}, "a step returned {}"), (np.ones(1), r"changes: host \(\), then host \(1,\)")],
+)
+@pytest.mark.parametrize("honest", [1, own.NOTED + 1])
+def test_what_a_step_returns_stays_what_it_was(honest: int, then: Any, says: str) -> None:
+    given = iter([1.0] * honest)
+    program = StepProgram("model.py", lambda: next(given, then))
+    for _ in range(honest):
+        program.train(None)
+    assert program.compilations() is None and program.weights()["returned 0"] == 1.0
+    with pytest.raises(BenchError, match=says):
+        program.train(None)
+        program.compilations()
+    with pytest.raises(BenchError, match=says):
+        program.weights()
+
+
+def test_a_value_of_another_kind_wants_another_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(Array=Array, block_until_ready=print))
+    given = iter([1.0, Array()])
+    program = StepProgram("model.py", lambda: next(given))
+    program.train(None)
+    with pytest.raises(BenchError, match=r"changes: host \(\), then jax \(\)"):
+        program.train(None)
+
+
+def test_weights_whose_shapes_change_have_no_time(here: Path) -> None:
+    text = PROGRAM.format(rate=0.1).replace("def infer", "def _infer")
+    text = text.replace('return {"w": self.w}', 'return {"w": self.w, "grown": np.zeros(self.n)}')
+    text = text.replace("self.w, self.taken =", "self.n = 0\n            self.w, self.taken =")
+    text = text.replace("self.w -=", "self.n += 1\n            self.w -=")
+    (row,) = rows(write("model.py", text), code=3)
+    assert row["step_ms"] == "" and "the shapes of weights() change" in row["reason"]
+
+
+def test_weights_keep_their_names_too() -> None:
+    given = iter([{"w": np.ones(2)}, {"w": np.ones(2)}, {"v": np.ones(2)}])
+    program = ClassProgram("model.py", SimpleNamespace(weights=lambda: next(given)), proves=False)
+    assert list(program.weights()) == list(program.weights()) == ["w"]
+    with pytest.raises(BenchError, match=r"model\.py: the shapes of weights\(\) change"):
+        program.weights()
+
+
+def test_a_step_whose_work_goes_on_in_a_thread_has_no_time(here: Path) -> None:
+    text = """
+        import queue
+        import threading
+        import numpy as np
+        def make_step():
+            x, waiting = np.ones((600, 600)), queue.SimpleQueue()
+            def work():
+                while True:
+                    waiting.get()() @ x
+            threading.Thread(target=work, daemon=True).start()
+            def step():
+                waiting.put(lambda: x)
+                return 1.0
+            return step
+    """
+    (row,) = rows(write("model.py", text), code=3)
+    assert row["step_ms"] == "" and "work goes on after the step returned" in row["reason"]
+
+
+class Machine:
+    """A made-up process: a step leaves `work` seconds to do and, once it is done, a pool that spins for `spin`."""
+
+    def __init__(self, work: float, spin: float) -> None:
+        self.work, self.spin = work, spin
+        self.now = self.cpu = self.left = 0.0
+
+    def step(self, batch: object) -> None:
+        self.left = max(self.left + self.work, self.spin)
+
+    def sleep(self, seconds: float) -> None:
+        used = min(seconds, self.left)
+        self.now, self.cpu, self.left = self.now + seconds, self.cpu + used, self.left - used
+
+
+@pytest.mark.parametrize(
+    ("work", "spin", "steps", "says"),
+    [
+        (0.0, 0.0, 50, ""),
+        (0.0, 0.005, 50, ""),
+        (0.0, 0.2, 50, ""),  # as Intel's OpenMP does, however many steps there were
+        (0.03, 0.0, 20, r"busy for 0\.6\d s after its last step, and for 0\.0\d s after a single one"),
+        (0.03, 0.0, 500, "5 s later this process was still busy"),
+        (0.0, 60.0, 1, "5 s later this process was still busy"),
+    ],
+)
+def test_work_that_grows_with_the_steps_is_no_spinning(
+    work: float, spin: float, steps: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(work, spin)
+    monkeypatch.setattr(quiet, "perf_counter", lambda: machine.now)
+    monkeypatch.setattr(quiet, "process_time", lambda: machine.cpu)
+    monkeypatch.setattr(quiet, "sleep", machine.sleep)
+    for _ in range(steps):
+        machine.step(None)
+    with pytest.raises(BenchError, match=says) if says else nullcontext():
+        assert quiet.allowed(machine.step, repeat(None), lambda: None, threads=2) > 0
 
 
 def test_a_fence_that_does_not_wait_is_found(here: Path) -> None:
@@ -239,6 +361,47 @@ def test_a_module_of_the_other_revision_is_refused(here: Path, monkeypatch: pyte
         sys.modules.pop(name, None)
 
 
+@pytest.mark.parametrize("where", ["beside", "root", "through a helper"])
+def test_a_package_of_the_user_s_that_is_called_bench(where: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = here / "bench" if where == "root" else here / "code" / "bench"
+    package.mkdir(parents=True)
+    (here / "code").mkdir(exist_ok=True)
+    (package / "helper.py").write_text("x = 1")
+    wanting = "from bench.helper import x\n"
+    write("code/wanting_bench.py", wanting)
+    model = write("code/model.py", ("import wanting_bench\n" if "helper" in where else wanting) + "BATCH = 4\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(BenchError, match=r"model\.py imports .*bench, but in a worker 'bench' is Stepwatch itself"):
+        own.loaded(Path(model), str(here))
+    # Nobody wants the folder; and Stepwatch's own is no other.
+    write("code/model.py", "BATCH = 4\n")
+    assert own.loaded(Path(model), str(here)).BATCH == 4
+    write("code/model.py", "import bench.errors\nBATCH = 4\n")
+    (package / "helper.py").unlink()
+    assert own.loaded(Path(model), str(ROOT)).BATCH == 4
+    for name in ("model", "wanting_bench"):
+        sys.modules.pop(name, None)
+
+
+def test_a_commit_without_a_difference_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = Path("model.py")
+    model.write_text("")
+    for words in (["init"], ["add", "."], ["commit", "-m", "one"], ["commit", "--allow-empty", "-m", "two"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
+    first = revisions.commit_of("HEAD~1")
+    Path("stray.py").write_text("")
+    assert revisions.same(first) and revisions.same(revisions.commit_of("HEAD"))
+    revisions.check_holds(first, "model.py")
+    with pytest.raises(BenchError, match=rf"revision {first} does not hold stray\.py: nothing to compare with"):
+        revisions.check_holds(first, "stray.py")
+    subprocess.run(["git", "add", "--intent-to-add", "stray.py"], check=True)
+    assert not revisions.same(first)
+    subprocess.run(["git", "rm", "--cached", "stray.py"], check=True, capture_output=True)
+    model.write_text("a = 1\n")
+    assert not revisions.same(first)
+
+
 def test_a_gate_of_two_revisions(tmp_path: Path) -> None:
     copy = Copy(tmp_path / "copy")
     for old, new in (("= 1.0", "= 0.02"), ("= 20", "= 9"), ("= 0.05", "= 0.002")):
@@ -276,6 +439,16 @@ def test_a_gate_of_two_revisions(tmp_path: Path) -> None:
     ):
         ended = gate(*words)
         assert ended.returncode == 2 and says in ended.stderr and len(ended.stderr.splitlines()) == 1
+    # What git does not track is in no revision: an unrelated file makes no difference, a new program has no base.
+    stray, git_knows = user / "inside" / "stray.py", git("ls-files")
+    stray.write_text(dedent(text))
+    for program, says in (
+        ("inside/model.py", "two identical arms"),
+        ("inside/stray.py", "does not hold inside/stray.py"),
+    ):
+        ended = gate("--base-ref", "fast", program=program)
+        assert ended.returncode == 2 and says in ended.stderr and len(ended.stderr.splitlines()) == 1
+    assert "stray" not in git_knows and not (user / "out.base").exists()
     # Another revision that does not work, and one that does other work.
     for broken, code, says in (
         ("import nowhere_to_be_found", 2, "does not import: ModuleNotFoundError"),
@@ -327,12 +500,28 @@ def test_a_folder_in_the_way_of_a_checkout_is_not_taken_for_it(tmp_path: Path, m
 
 def test_a_number_says_nothing_of_what_a_gpu_still_does(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[str] = []
-    cuda = SimpleNamespace(synchronize=lambda: waited.append("torch"))
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, Tensor=tuple))
-    own.waiting("model.py", 1.5, "gpu")(1.5)
+    cuda = SimpleNamespace(synchronize=lambda: waited.append("torch"), is_initialized=lambda: used)
+    live, used = Array(), True
+    jax = SimpleNamespace(Array=Array, block_until_ready=waited.append, live_arrays=lambda: [live])
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, Tensor=Queued))
+    monkeypatch.setitem(sys.modules, "jax", jax)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    on_cpu, on_gpu, array = Queued("cpu"), Queued("cuda"), Array()
+    for result in (1.5, on_cpu, {"loss": 1.5, "logits": on_cpu}):
+        waited.clear()
+        own.waiting("model.py", result, "gpu")(result)
+        assert waited == ["torch", [*own.leaves(result), live]], result
+        own.waiting("model.py", result, "cpu")(result)
+        assert len(waited) == 2
+    waited.clear()
+    own.waiting("model.py", (1.5, on_gpu), "gpu")((1.5, on_gpu))
     assert waited == ["torch"]
-    own.waiting("model.py", 1.5, "cpu")(1.5)
-    assert waited == ["torch"]
+    # A loss that is there says nothing of an update that was asked for after it.
+    waited.clear()
+    used = False
+    own.waiting("model.py", array, "gpu")(array)
+    own.waiting("model.py", array, "cpu")(array)
+    assert waited == [[array, live], array]
 
 
 @pytest.mark.parametrize("device", ["cuda", "tpu"])
