@@ -156,10 +156,11 @@ def report(
     price_per_hour: PerHour = None,
     prices: Prices = None,
 ) -> None:
-    """A run's table again, the same bytes every time, or at another price; a page; several runs side by side."""
+    """A run's table again, the same bytes every time, or at another price; a page; several runs; a gate's verdicts."""
     asked = Asked(instance, region, service, price_model, price_per_hour, prices)
     names = [name.strip() for name in instances.split(",")] if instances is not None else []
     reporting.put(reporting.text(folder, format, asked, names, plot), out)
+    raise typer.Exit(reporting.exit_code(folder))
 
 
 @app.command(epilog="Example: stepwatch compare results/monday results/tuesday")

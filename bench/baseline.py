@@ -73,12 +73,16 @@ def make(folder: Path, out: Path | None, deadline: float) -> tuple[Comparison, P
 
 
 def read(folder: Path) -> tuple[Run, dict[Key, Record]]:
-    """A stored run and its records; `BenchError` where it is none, or a line of it is none."""
-    run = runs.read_folder(folder)
-    found, _ = records.read(folder / "results.jsonl")
+    """A stored run and its records; `BenchError` where it is none, or a line of it is none or is there twice."""
+    run, path = runs.read_folder(folder), folder / "results.jsonl"
+    try:
+        found, _ = records.read(path)
+        holding = records.latest(found, path)
+    except BenchError as error:
+        raise _invalid(folder, f"damaged: {error}") from None
     if not found:
         raise _invalid(folder, "without a result")
-    return run, records.latest(found)
+    return run, holding
 
 
 def _invalid(folder: Path, why: str) -> BenchError:
@@ -105,8 +109,22 @@ def _check_rows(folder: Path, run: Run, found: dict[Key, Record], wanted: int) -
         if row.rounds < wanted:
             raise _invalid(folder, f"short: {row.rounds} rounds of '{row.case}', a gate of it wants {wanted}")
     for record in found.values():
-        if isinstance(record, Sample) and record.origin.digest != workloads.get(record.case.workload).digest:
-            raise _invalid(folder, f"of another workload: {record.case.workload} has changed since")
+        if isinstance(record, Sample):
+            _check_sample(folder, record, found)
+
+
+def _check_sample(folder: Path, sample: Sample, found: dict[Key, Record]) -> None:
+    """By the workload of today, and in bursts as long as the candidate's, whose length is the stored pilot's."""
+    case = sample.case
+    if sample.origin.digest != workloads.get(case.workload).digest:
+        raise _invalid(folder, f"of another workload: {case.workload} has changed since")
+    pilot = found.get((case, PILOT_ROUND))
+    if not isinstance(pilot, Pilot):
+        raise _invalid(folder, f"without the pilot of '{case}'")
+    wanted = 1 if case.measure == "latency" else pilot.steps_per_burst
+    if sample.steps != wanted:
+        where = f"round {sample.origin.round + 1} of '{case}' has {sample.steps} steps a burst"
+        raise _invalid(folder, f"inconsistent: {where}, its pilot chose {wanted}")
 
 
 def _arm(folder: Path, run: Run, candidate: Arm) -> Arm:

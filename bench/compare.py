@@ -23,17 +23,25 @@ class Stored(Struct, frozen=True):
     digests: dict[Case, str]
 
 
-class Line(Struct, frozen=True):
-    """A case in two runs or more: its step time in each (None: not measured), and every later one over the first.
+class Remark(Struct, frozen=True):
+    """What became of a case in one of the later runs.
 
-    `word`: vanished, new, failing (it was not), changed (another workload), slower, faster, or empty.
+    `word`: failing (it was not before), vanished (it was there before), new (the first run lacks it), changed (another
+    workload than the first run's), slower or faster than the first, or empty.
     """
+
+    word: str = ""
+    reason: str = ""
+
+
+class Line(Struct, frozen=True):
+    """A case in two runs or more: its step time in each (None: not measured); of every later one the ratio over the
+    first, and a remark."""
 
     case: Case
     step_ms: tuple[float | None, ...]
     ratios: tuple[tuple[float, stats.Interval | None] | None, ...]
-    word: str
-    reason: str
+    remarks: tuple[Remark, ...]
 
 
 def stored(name: str, run: Run, rows: Sequence[Row], records: dict[Key, Record]) -> Stored:
@@ -69,28 +77,37 @@ def lines(runs: Sequence[Stored]) -> list[Line]:
 def _line(case: Case, runs: Sequence[Stored], rows: list[dict[Case, Row]]) -> Line:
     found = [one.get(case) for one in rows]
     times = tuple(row.step_ms if row else None for row in found)
-    first, last = found[0], found[-1]
     ratios: list[tuple[float, stats.Interval | None] | None] = []
-    changed = len({digest for one in runs if (digest := one.digests.get(case))}) > 1
-    for one, time in zip(runs[1:], times[1:], strict=True):
-        if times[0] is None or time is None or changed:
-            ratios.append(None)
-        else:
-            ratios.append(stats.unpaired_ratio(one.processes[case], runs[0].processes[case]))
-    word, reason = "", ""
-    if first is None:
-        word = "new"
-    elif last is None:
-        word = "vanished"
-    elif times[0] is not None and times[-1] is None and last.status not in FAILED:
-        word, reason = "vanished", f"{last.status}: {last.reason}"
-    elif last.status in FAILED and first.status not in FAILED:
-        word, reason = "failing", f"{last.status}: {last.reason}"
-    elif changed:
-        word, reason = "changed", "another workload under the same name"
-    elif ratios and ratios[-1] and (interval := ratios[-1][1]):
-        word = "slower" if interval[0] > 1 else "faster" if interval[1] < 1 else ""
-    return Line(case, times, tuple(ratios), word, reason)
+    remarks: list[Remark] = []
+    for place, one in enumerate(runs[1:], 1):
+        both = runs[0].digests.get(case), one.digests.get(case)
+        changed = None not in both and both[0] != both[1]
+        ratio = None
+        if times[0] is not None and times[place] is not None and not changed:
+            ratio = stats.unpaired_ratio(one.processes[case], runs[0].processes[case])
+        ratios.append(ratio)
+        remarks.append(_remark(found[: place + 1], changed, ratio[1] if ratio else None))
+    return Line(case, times, tuple(ratios), tuple(remarks))
+
+
+def _remark(found: Sequence[Row | None], changed: bool, interval: stats.Interval | None) -> Remark:
+    """Of the last of these rows, the others being those of the runs before it."""
+    *before, last = found
+    known = [row for row in before if row]
+    if last is None:
+        return Remark("vanished" if known else "")
+    why = f"{last.status}: {last.reason}"
+    if last.status in FAILED and (before[0] is None or any(row.status not in FAILED for row in known)):
+        return Remark("failing", why)
+    if last.step_ms is None and last.status not in FAILED and any(row.step_ms is not None for row in known):
+        return Remark("vanished", why)
+    if before[0] is None:
+        return Remark("new")
+    if changed:
+        return Remark("changed", "another workload under the same name")
+    if interval is None:
+        return Remark()
+    return Remark("slower" if interval[0] > 1 else "faster" if interval[1] < 1 else "")
 
 
 def check(runs: Sequence[Stored], *, anyway: bool) -> list[str]:

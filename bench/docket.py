@@ -66,6 +66,13 @@ class Docket:
         wanted = pairing.candidate, stage, number
         return any(isinstance(r, Pair) and (r.case, r.stage, r.number) == wanted for r in self.records)
 
+    def finished(self, pairing: Pairing, stage: int, number: int) -> bool:
+        """Whether the pair is there, or nobody wants it any more."""
+        return self.paired(pairing, stage, number) or self.lost(pairing)
+
+    def piloted(self, pairing: Pairing) -> bool:
+        return self.lost(pairing) or all(self.pilot(arm, pairing) for arm in self.arms)
+
     def pilot(self, arm: Arm, pairing: Pairing) -> Pilot | None:
         wanted = arm.name, case_of(arm, pairing)
         found = (r.pilot for r in self.records if isinstance(r, ArmPilot) and (r.arm, r.pilot.case) == wanted)

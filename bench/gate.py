@@ -99,7 +99,7 @@ def judge(cells: Sequence[Cell], control: Cell) -> Judgement:
         if differ and verdict.word in ("FAIL", "PASS"):
             verdict = _described(cell, rule, "INCONCLUSIVE", f"the arms' environments differ: {differ}")
         verdicts.append(verdict)
-    if lacks := _lacking(control):
+    if lacks := _lacking(control) or _unguarded(cells, control, rule[0]):
         verdicts = [_described(cell, rule, "INVALID", cell.broken or f"the control: {lacks}") for cell in cells]
         guard = _described(control, rule, "INVALID", lacks)
     elif differ:
@@ -173,6 +173,13 @@ def _lacking(cell: Cell) -> str:
     if len(cell.first) < FIRST[0]:
         return f"{len(cell.first)} pairs are there, the first stage wants {FIRST[0]}"
     return ""
+
+
+def _unguarded(cells: Sequence[Cell], control: Cell, second: int) -> str:
+    """Whether a second stage was measured without the control, which is in every round of it."""
+    if not any(cell.second for cell in cells) or len(control.second) >= second:
+        return ""
+    return f"a case has a second stage, and only {len(control.second)} of the control's {second} pairs of it are there"
 
 
 def _direction(pairs: Sequence[float], margin: float, rule: Rule) -> str:

@@ -42,17 +42,23 @@ class Gatekeeper:
         self.watch = Watch(expected, len(proofs_) + len(pilots) + len(first))
         try:
             self._recall()
+            there = [self._proved(arm, group) for arm, group in proofs_]
+            there += [self.docket.piloted(pairing) for pairing in pilots]
+            there += [self._finished(turn) for turn in first]
+            self.watch.there(sum(there), len(there))
             for place, (arm, group) in enumerate(proofs_):
                 self._begin(proofs_[place : place + AT_ONCE])
-                self._work(f"{label(group[0])} {arm.name} proof", EXPECTED["proof"], partial(self._prove, arm, group))
+                name = f"{label(group[0])} {arm.name} proof"
+                self._work(name, EXPECTED["proof"], partial(self._prove, arm, group), self._proved(arm, group))
             for pairing in pilots:
                 case = pairing.candidate
                 name = f"{label(pairing)} {case.phase} {case.measure} {case.batch} pilots"
-                self._work(name, EXPECTED["pilot"], partial(self.pilot, pairing))
+                self._work(name, EXPECTED["pilot"], partial(self.pilot, pairing), self.docket.piloted(pairing))
             self._stage(first)
             if suspects := self.suspects():
                 second = stages.turns(comparison, (*suspects, comparison.control), 2)
                 self.watch.extend(sum(turn.expected for turn in second), len(second))
+                self.watch.there(sum(map(self._finished, second)), len(second), " of stage 2")
                 self._stage(second)
             shutil.rmtree(self.docket.folder / "cache", ignore_errors=True)
         finally:
@@ -83,7 +89,11 @@ class Gatekeeper:
         found, _ = cells(self.comparison, self.docket.records)
         return [p for p, cell in zip(self.comparison.pairings, found, strict=True) if gate.suspicious(cell)]
 
-    def _work(self, name: str, expected: float, do: Callable[[], None]) -> None:
+    def _work(self, name: str, expected: float, do: Callable[[], None], there: bool) -> None:
+        if there:  # takes no time, and says nothing of how long the others will
+            do()
+            self.watch.skip(expected)
+            return
         before = len(self.docket.records)
         self.watch.begin(name, expected)
         do()
@@ -93,7 +103,10 @@ class Gatekeeper:
 
     def _stage(self, turns: list[Turn]) -> None:
         for turn in turns:
-            self._work(str(turn), turn.expected, partial(self.pairer.take, turn))
+            self._work(str(turn), turn.expected, partial(self.pairer.take, turn), self._finished(turn))
+
+    def _finished(self, turn: Turn) -> bool:
+        return all(self.docket.finished(pairing, turn.stage, turn.number) for pairing in turn.group)
 
     def _subject(self, arm: Arm, group: Group) -> tuple[proofs.Subject, Path]:
         """What is to be proved, and where its evidence is kept: two arms alike share it."""

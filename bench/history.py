@@ -6,6 +6,7 @@ It reads `table.csv`, where every interval was computed once, and never the samp
 import csv
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,13 @@ class Point(Struct, frozen=True):
 
 
 class Series(Struct, frozen=True):
-    """One case on one machine, oldest run first. `case`: the axes' values, in their order."""
+    """One case on one machine, oldest run first. `case`: the axes' values, in their order. `machine`: its digest;
+    `where`: its CPU's name, and in what it differs from the others of that name."""
 
     case: tuple[str, ...]
     machine: str
     cpu: str
+    where: str
     points: tuple[Point, ...]
 
 
@@ -67,7 +70,7 @@ def read(folder: Path) -> tuple[list[Series], list[str]]:
         raise BenchError(f"no folder {folder}; wanted one that holds run folders, such as results/")
     decoder = msgspec.json.Decoder(_Run)
     found: dict[tuple[str, ...], list[Point]] = {}
-    machines: dict[str, str] = {}
+    machines: dict[str, Machine] = {}
     skipped: list[str] = []
     for path in sorted(p for p in folder.iterdir() if (p / "run.json").exists()):
         try:
@@ -78,16 +81,32 @@ def read(folder: Path) -> tuple[list[Series], list[str]]:
             skipped.append(f"{path.name}: {error}")
             continue
         digest = run.machine.digest
-        machines[digest] = run.machine.cpu
+        machines[digest] = run.machine
         for case, point in made:
             found.setdefault((digest, *case), []).append(point)
+    machines = {digest: one for digest, one in machines.items() if any(key[0] == digest for key in found)}
+    names = {digest: _where(one, list(machines.values())) for digest, one in machines.items()}
     series = [
-        Series(key[1:], key[0], machines[key[0]], tuple(sorted(points, key=lambda p: p.started)))
+        Series(key[1:], key[0], machines[key[0]].cpu, names[key[0]], tuple(sorted(points, key=lambda p: p.started)))
         for key, points in found.items()
     ]
     if not series:
         raise BenchError(f"{folder} holds no run with a table.csv that has a time; nothing to show")
     return series, skipped
+
+
+def _where(one: Machine, machines: Sequence[Machine]) -> str:
+    """A machine's CPU, with whatever is not the same in all machines that have such a one."""
+    alike = [other for other in machines if other.cpu == one.cpu]
+    differ = [name for name in Machine.__struct_fields__ if len({getattr(other, name) for other in alike}) > 1]
+    said = [f"{name} {_value(one, name)}" for name in differ]
+    return f"{one.cpu} ({', '.join(said)})" if said else one.cpu
+
+
+def _value(one: Machine, name: str) -> str:
+    if name == "gpus":
+        return " + ".join(f"{gpu.name} {gpu.memory_mib} MiB {gpu.driver}" for gpu in one.gpus) or "none"
+    return str(getattr(one, name)) or "none"
 
 
 def _rows(path: Path) -> Iterable[dict[str, str]]:
@@ -101,8 +120,16 @@ def _rows(path: Path) -> Iterable[dict[str, str]]:
 
 
 def _point(run: _Run, row: dict[str, str]) -> Point:
-    low, high = (float(text) if text else None for text in (row["step_ms_low"], row["step_ms_high"]))
-    return Point(run.started, run.commit, float(row["step_ms"]), low, high, row["status"])
+    low, high = (_time(row, name) if row[name] else None for name in ("step_ms_low", "step_ms_high"))
+    return Point(run.started, run.commit, _time(row, "step_ms"), low, high, row["status"])
+
+
+def _time(row: dict[str, str], name: str) -> float:
+    """ValueError where it is no time: nothing of such a table is to be believed."""
+    found = float(row[name])
+    if not (isfinite(found) and found > 0):
+        raise ValueError(f"table.csv has a {name} of {row[name]}")
+    return found
 
 
 def trend(series: Series) -> Trend:

@@ -51,6 +51,23 @@ class Watch:
             line = f"[{self.done}/{self.total}] {self.label}  {taken:.1f} s  {duration(self.left())} left"
             print(f"{line}  {outcome}".rstrip(), file=sys.stderr, flush=True)
 
+    def there(self, count: int, of: int, what: str = "") -> None:
+        """Says how many were finished in an earlier session, where any were."""
+        if not count:
+            return
+        line = f"{count} of {of}{what} are there"
+        if self.live:
+            self.live.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def skip(self, expected: float) -> None:
+        """One that is there, or that nobody wants any more: it has no line, and no part in the pace."""
+        self.done += 1
+        self.expected -= expected
+        if self.live:
+            self.live.update(self.task, advance=1)
+
     def extend(self, expected: float, more: int) -> None:
         """So many more processes have turned out to be needed."""
         self.expected += expected

@@ -2,15 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from bench.errors import BenchError, cannot_write, not_writable
 from bench.sensors import Sensed
 
 SCHEMA = 2
 PILOT_ROUND = -1  # the round of a record that no round made
+Positive = Annotated[int, Meta(ge=1)]  # is held to that where a record is read
 
 
 class Case(Struct, frozen=True, order=True):
@@ -93,7 +95,7 @@ class Pilot(Struct, frozen=True, tag=True):
     warm_up_steps: int
     settled: bool
     compilations: int | None
-    steps_per_burst: int
+    steps_per_burst: Positive
     fence_seconds: float
     dispatch_seconds: float
     one_image_seconds: float | None
@@ -116,8 +118,8 @@ class Sample(Struct, frozen=True, tag=True):
     case: Case
     origin: Origin
     first_calls: tuple[float, ...]
-    steps: int
-    wall_ns: tuple[int, ...]
+    steps: Positive
+    wall_ns: Annotated[tuple[Positive, ...], Meta(min_length=1)]
     cpu_ns: tuple[int, ...]
     switches: tuple[int, ...]
     losses: tuple[float, ...]
@@ -275,7 +277,7 @@ def failed(record: Record) -> bool:
             return isinstance(record, Failure)
 
 
-def latest(found: list[Record]) -> dict[Key, Record]:
+def latest(found: list[Record], path: Path | str = "results.jsonl") -> dict[Key, Record]:
     """The record that holds for each key: a later one, made by --retry, replaces one that failed.
 
     `BenchError` where a good measurement is there a second time: nobody could say which one to believe.
@@ -288,7 +290,7 @@ def latest(found: list[Record]) -> dict[Key, Record]:
             what = getattr(record, "case", None) or " ".join(map(str, name))
             where = f" round {record.origin.round + 1}" if isinstance(record, Sample | Failure) else ""
             raise BenchError(
-                f"the {type(record).__name__} of {what}{where} is there twice in results.jsonl; remove one of the lines"
+                f"the {type(record).__name__} of {what}{where} is there twice in {path}; remove one of the lines"
             )
         holding[name] = record
     return holding

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import xml.etree.ElementTree as xml
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def twice(text: str) -> str:
     return text + next(line for line in text.splitlines(keepends=True) if '"Sample"' in line)
 
 
+def longer_bursts(text: str) -> str:
+    """The first sample of the null backend, as if its bursts had been of one step more."""
+    lines = text.splitlines(keepends=True)
+    place = next(n for n, line in enumerate(lines) if '"Sample"' in line and '"backend":"null"' in line)
+    record = json.loads(lines[place])
+    lines[place] = json.dumps(record | {"steps": record["steps"] + 1}, separators=(",", ":")) + "\n"
+    return "".join(lines)
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "code", "says"),
     [
@@ -84,11 +94,18 @@ def twice(text: str) -> str:
         ("results.jsonl", lambda _: "", 4, "without a result"),
         ("results.jsonl", without('"round":3,'), 4, f"not whole: '{CELL}': {ROUNDS - 1} of"),
         ("results.jsonl", without('"backend":"null"'), 4, f"not whole: '{CELL}': 0 of"),
-        ("results.jsonl", twice, 2, "twice"),
-        ("results.jsonl", lambda text: text.replace('"wall_ns":[', '"wall_ns":[NaN,', 1), 2, "line"),
+        ("results.jsonl", twice, 4, "is there twice in"),
+        ("results.jsonl", lambda text: text.replace('"wall_ns":[', '"wall_ns":[NaN,', 1), 4, "line"),
+        ("results.jsonl", lambda text: text.replace('"wall_ns":[', '"wall_ns":[0,', 1), 4, "is not a record"),
+        ("results.jsonl", lambda text: text.replace('"wall_ns":[', '"wall_ns":[-7,', 1), 4, "is not a record"),
+        ("results.jsonl", longer_bursts, 4, f"round 1 of '{CELL}' has "),
+        ("results.jsonl", without('"steps_per_burst"'), 4, "without the pilot of"),
         ("results.jsonl", lambda text: text.replace('"digest":"', '"digest":"0', 3), 4, "of another workload: mlp"),
     ],
-    ids=["machine", "code", "schema", "empty", "a round gone", "vanished", "duplicate", "NaN", "workload"],
+    ids=[
+        *("machine", "code", "schema", "empty", "a round gone", "vanished", "duplicate", "NaN", "zero", "negative"),
+        *("steps", "pilot gone", "workload"),
+    ],
 )
 def test_a_baseline_that_carries_no_verdict_is_refused(
     made: tuple[Copy, Path], tmp_path: Path, file: str, damage: Callable[[str], str], code: int, says: str
@@ -100,6 +117,29 @@ def test_a_baseline_that_carries_no_verdict_is_refused(
     ended = copy.stepwatch("gate", "--against", str(tmp_path / "stored"), "--out", str(tmp_path / "gate"))
     assert (ended.returncode, says in ended.stderr) == (code, True), ended.stderr
     assert len(ended.stderr.splitlines()) == 1 and not (tmp_path / "gate").exists()
+
+
+def test_a_gate_that_is_invalid_before_it_measures_says_so_in_every_format(
+    made: tuple[Copy, Path], tmp_path: Path
+) -> None:
+    copy, stored = made
+    shutil.copytree(stored, tmp_path / "stored")
+    (tmp_path / "stored" / "results.jsonl").write_text("")
+    told = {}
+    for format in ("junit", "json", "github", "markdown"):
+        ended = copy.stepwatch("gate", "--against", str(tmp_path / "stored"), "--format", format)
+        assert ended.returncode == 4 and "without a result" in ended.stderr
+        told[format] = ended.stdout
+    (suite,) = xml.fromstring(told["junit"])
+    assert (suite.attrib["tests"], suite.attrib["errors"]) == ("1", "1")
+    (error,) = suite.iter("error")
+    said = json.loads(told["json"])
+    assert said["verdict"] == "INVALID" and said.keys() == {"verdict", "reason"}
+    for reason in (error.attrib["message"], said["reason"], told["github"]):
+        assert f"INVALID: the stored run {tmp_path / 'stored'} is without a result" in reason
+    assert told["github"].startswith("::error title=stepwatch gate::") and told["markdown"] == ""
+    ended = copy.stepwatch("gate", "--against", str(tmp_path / "nowhere"), "--format", "json")
+    assert (ended.returncode, ended.stdout) == (2, "")  # a wrong request is no verdict
 
 
 def test_a_baseline_without_rounds_or_a_control_is_refused(tmp_path: Path) -> None:

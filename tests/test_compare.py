@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import log
 from pathlib import Path
 
@@ -50,12 +50,12 @@ def test_what_moved_came_and_went(tmp_path: Path, capsys: pytest.CaptureFixture[
     arguments = kept(tmp_path / "a", before, old), kept(tmp_path / "b", after, new)
     found = told(capsys, *arguments)
     words = {line["case"]["batch"] * 10 + (line["case"]["phase"] == "infer"): line for line in found["cases"]}  # type: ignore[attr-defined]
-    assert {key: line["word"] for key, line in words.items()} == {
+    assert {key: line["remarks"][0]["word"] for key, line in words.items()} == {
         640: "slower", 641: "faster", 10: "vanished", 20: "new", 30: "failing", 40: ""
     }  # fmt: skip
     ratio, (low, high) = words[640]["ratios"][0]
     assert ratio == pytest.approx(1.2) and 1.15 < low < ratio < high < 1.25
-    assert words[30]["reason"].startswith("crashed: 6 of 6 rounds failed: it died")
+    assert words[30]["remarks"][0]["reason"].startswith("crashed: 6 of 6 rounds failed: it died")
     assert main(["compare", *arguments]) == 0
     page = capsys.readouterr().out
     assert "Advisory, no verdict" in page and "stepwatch gate" in page
@@ -67,13 +67,48 @@ def test_another_workload_under_the_same_name_has_no_ratio(tmp_path: Path, capsy
     changed = [replace(r, origin=replace(r.origin, digest="another")) if hasattr(r, "origin") else r for r in times(1)]
     found = told(capsys, kept(tmp_path / "a", run_of(CASE), times(1)), kept(tmp_path / "b", run_of(CASE), changed))
     (line,) = found["cases"]  # type: ignore[misc]
-    assert (line["word"], line["ratios"]) == ("changed", [None])
+    assert (line["remarks"][0]["word"], line["ratios"]) == ("changed", [None])
 
 
 def test_three_runs_are_each_held_against_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [kept(tmp_path / name, run_of(CASE), times(by)) for name, by in (("a", 1), ("b", 1.1), ("c", 1.3))]
     (line,) = told(capsys, *paths)["cases"]  # type: ignore[misc]
     assert [round(ratio, 3) for ratio, _ in line["ratios"]] == [1.1, 1.3]
+    assert [remark["word"] for remark in line["remarks"]] == ["slower", "slower"]
+
+
+def failed(case: Case) -> list[Record]:
+    return [pilot(case), *(failure(case, number, "crashed", "it died") for number in range(6))]
+
+
+def test_each_later_run_has_a_word_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By batch: only in the middle; failing in the middle; new and failing; new; failing at first; gone and back."""
+    cases = {batch: replace(CASE, batch=batch) for batch in range(1, 8)}
+    lacking = {"a": (1, 3, 4), "b": (3, 6), "c": (1, 7)}
+    failing = {"a": (5,), "b": (2,), "c": (3, 5)}
+    paths = []
+    for name in "abc":
+        there = {batch: case for batch, case in cases.items() if batch not in lacking[name]}
+        records = [r for n, case in there.items() for r in (failed(case) if n in failing[name] else times(1, case))]
+        paths.append(kept(tmp_path / name, run_of(*there.values()), records))
+    found = {line["case"]["batch"]: line["remarks"] for line in told(capsys, *paths)["cases"]}  # type: ignore[attr-defined]
+    assert {batch: [one["word"] for one in remarks] for batch, remarks in found.items()} == {
+        1: ["new", "vanished"], 2: ["failing", ""], 3: ["", "failing"], 4: ["new", "new"],
+        5: ["", "failing"], 6: ["vanished", ""], 7: ["", "vanished"],
+    }  # fmt: skip
+    assert main(["compare", *paths]) == 0
+    page = capsys.readouterr().out
+    assert "| failing: crashed: 6 of 6 rounds failed: it died in b " in page and "| new in b; vanished in c " in page
+    assert "7 cases: 3 failing, 3 vanished, 2 new." in page
+
+
+def test_a_case_that_another_workload_took_over_meanwhile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = [replace(r, origin=replace(r.origin, digest="another")) if hasattr(r, "origin") else r for r in times(1)]
+    runs = (("a", times(1)), ("b", changed), ("c", times(1.3)))
+    paths = [kept(tmp_path / name, run_of(CASE), records) for name, records in runs]
+    (line,) = told(capsys, *paths)["cases"]  # type: ignore[misc]
+    assert [remark["word"] for remark in line["remarks"]] == ["changed", "slower"]
+    assert line["ratios"][0] is None and line["ratios"][1][0] == pytest.approx(1.3)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +133,7 @@ def test_few_processes_have_a_ratio_and_no_interval(tmp_path: Path, capsys: pyte
     few = [pilot(JAX), *(sample(JAX, number, 2.0) for number in range(3))]
     run = run_of(JAX, rounds=3)
     (line,) = told(capsys, kept(tmp_path / "a", run, few), kept(tmp_path / "b", run, few))["cases"]  # type: ignore[misc]
-    assert (line["ratios"], line["word"]) == ([[1.0, None]], "")
+    assert (line["ratios"], line["remarks"][0]["word"]) == ([[1.0, None]], "")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +157,30 @@ def test_a_wrong_request(
     assert main(["compare", *names]) == 2
     said = capsys.readouterr()
     assert said.out == "" and says in said.err and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda lines: lines + lines[3:4], "is there twice in"),
+        (lambda lines: [*lines[:3], zeroed(lines[3]), *lines[4:]], "line 4 is not a record"),
+    ],
+    ids=["twice", "no time"],
+)
+def test_a_damaged_run_is_refused_by_its_file(
+    damage: Callable[[list[str]], list[str]], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [kept(tmp_path / name, run_of(CASE), times(1)) for name in ("a", "b")]
+    path = tmp_path / "b" / "results.jsonl"
+    path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
+    assert main(["compare", *paths]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.splitlines()) == 1
+    assert says in said.err and str(path) in said.err
+
+
+def zeroed(line: str) -> str:
+    return json.dumps(json.loads(line) | {"wall_ns": [0] * 20}) + "\n"
 
 
 def test_the_interval_of_an_unpaired_ratio_covers_what_it_says() -> None:

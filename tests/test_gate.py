@@ -11,7 +11,7 @@ from bench import gate
 from bench.errors import BenchError
 from bench.gate import FIRST, SECOND, Cell, judge
 
-QUIET = Cell("control", first=(0.0,) * 10)
+QUIET = Cell("control", first=(0.0,) * 10, second=(0.0,) * 16)
 SLOW, FAST, SAME = log1p(0.05), -log1p(0.05), 0.0
 
 
@@ -79,7 +79,7 @@ def test_what_is_missing_or_broken_is_invalid(one: Cell, says: str) -> None:
 
 
 def test_a_control_that_differs_takes_every_verdict_back() -> None:
-    control = Cell("control", first=(log1p(0.05),) * 10)
+    control = Cell("control", first=(log1p(0.05),) * 10, second=(log1p(0.05),) * 16)
     for one in (cell([SAME] * 10), cell([SLOW] * 10, [SLOW] * 16)):
         judgement = judge([one], control)
         assert judgement.word == "INCONCLUSIVE"
@@ -97,6 +97,17 @@ def test_a_broken_control_leaves_no_verdict() -> None:
 
 def test_a_missing_control_leaves_no_verdict() -> None:
     assert word(cell([SAME] * 10), Cell("control")) == "INVALID"
+
+
+@pytest.mark.parametrize("there", [0, 1, 15])
+def test_a_second_stage_without_its_control_leaves_no_verdict(there: int) -> None:
+    control = Cell("control", first=(SAME,) * 10, second=(SAME,) * there)
+    failing, passing = cell([SLOW] * 10, [SLOW] * 16), cell([SAME] * 10)
+    judgement = judge([failing, passing], control)
+    assert [v.word for v in judgement.verdicts] == ["INVALID"] * 2 and judgement.control.word == "INVALID"
+    assert f"only {there} of the control's 16 pairs" in judgement.verdicts[0].reason
+    assert gate.exit_code(judgement, strict=False) == 4
+    assert word(passing, control) == "PASS"  # where no case has a second stage it wants none
 
 
 def test_exit_codes() -> None:

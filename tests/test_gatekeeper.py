@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from seeding import Copy
 
 from bench import gate, pairs
+from bench.__main__ import main
 from bench.errors import BenchError
+from bench.progress import Watch
 
 PROGRAM = "bench/no_model.py"
 TRAIN = "    def train(self, batch: Any) -> None:\n        return None\n"
@@ -69,16 +72,19 @@ def test_a_slower_candidate_fails(tmp_path: Path) -> None:
         ([line for line in lines if line not in mine], "0 pairs are there"),
         ([], "0 pairs are there"),
         ([line for line in lines if '"backend":"null"' in line], "the control"),
+        ([line for line in lines if line in mine or '"stage":2' not in line], "only 0 of the control's 16 pairs"),
         ([line for line in lines if '"ArmPilot"' not in line or '"arm":"base"' not in line], "no pilot on record"),
         ([line.replace('"wall_ns":[', '"wall_ns":[-1,') for line in lines], "no finite ratio"),
     ):
         path.write_text("".join(kept))
+        assert main(["report", str(copy.out), "--format", "json"]) == 4
         judgement, _ = verdicts(copy)
         assert judgement.word == "INVALID" and says in judgement.verdicts[0].reason, says
         assert gate.exit_code(judgement, strict=False) == 4
     # Any order of the lines gives the same verdict.
     path.write_text("".join(reversed(lines)))
     assert verdicts(copy)[0].verdicts == (verdict,)
+    assert main(["report", str(copy.out)]) == 1
     path.write_text("".join(lines[:-1]) + "{}\n")
     with pytest.raises(BenchError, match=f"line {len(lines)} is not a gate's record"):
         pairs.read(copy.out)
@@ -139,10 +145,26 @@ def test_an_interrupted_gate_goes_on(tmp_path: Path) -> None:
     said_ = json.loads(ended.stdout)
     assert [cell["name"] for cell in said_["cells"]] == ["mlp null eager fp32 flat cpu train throughput batch 8"]
     after = [line for line in path.read_text().splitlines() if '"Pair"' in line]
+    # What was finished has no line of its own: two pilots, and the pairs of the first session.
+    first, *lines = ended.stderr.splitlines()
+    there = 2 + len(before)
+    assert first == f"{there} of 22 are there"
+    assert lines[0].startswith(f"[{there + 1}/22] ") and sum(line.startswith("[") for line in lines) >= 22 - there
+    again = copy.stepwatch("gate", "--resume", str(copy.out), "--patience", "0")
+    assert again.stderr.startswith("22 of 22 are there\n") and "[" not in again.stderr.replace(str(copy.out), "")
     assert after[: len(before)] == before and said_["cells"][0]["pairs"] >= 10
     copy.change("bench/program.py", "# A call that", "# Any call that")
     changed = copy.stepwatch("gate", "--resume", str(copy.out))
     assert changed.returncode == 2 and "its code was" in changed.stderr
+
+
+def test_what_was_there_is_no_part_of_the_estimate() -> None:
+    watch = Watch(30.0, 3)
+    watch.skip(10.0)
+    assert (watch.done, watch.left()) == (1, 20.0)  # at the pace foreseen, not at once
+    watch.begin("one", 10.0)
+    watch.end()
+    assert (watch.done, watch.foreseen) == (2, 10.0)
 
 
 def test_a_base_of_stepwatch_s_own_is_the_one_that_is_measured(tmp_path: Path) -> None:
@@ -178,3 +200,17 @@ def test_latency_is_compared_call_by_call(tmp_path: Path) -> None:
     _, records = pairs.read(copy.out)
     pair = next(r for r in records if isinstance(r, pairs.Pair) and r.case.backend == "null")
     assert len(pair.base.wall_ns) == 9 and 15_000 < min(pair.base.wall_ns) < 200_000
+
+
+CI = (ROOT / "docs/ci.md").read_text()
+
+
+def test_the_recipe_for_github_comments_as_it_asks_leave_to() -> None:
+    ours = (ROOT / ".github/workflows/regression.yml").read_text()
+    step = ours[ours.index("      - name: comment\n") : ours.index("      - uses: actions/upload")]
+    assert "pull-requests: write" in CI and step in CI and "github-actions[bot]" in CI
+    assert "> gate-comment.md" in CI
+
+
+def test_the_recipe_for_gitlab_holds_the_branch_against_where_it_began() -> None:
+    assert '--base-ref "$CI_MERGE_REQUEST_DIFF_BASE_SHA"' in CI and "FETCH_HEAD" not in CI

@@ -31,24 +31,25 @@ def scored(logs: list[float], effect: float = 0.0, **more: float) -> list[Score]
 
 def test_clean_pairs_are_windows_of_ten() -> None:
     logs = [n / 10_000 for n in range(35)]
-    assert [(len(a), len(b), a[0]) for a, b in windows(logs)] == [(10, 0, 0), (10, 0, 10), (10, 0, 20)]
+    assert [(len(a), len(b), a[0]) for a, b in windows([logs])] == [(10, 0, 0), (10, 0, 10), (10, 0, 20)]
 
 
 def test_a_suspicious_window_takes_the_second_stage_behind_it() -> None:
-    assert [(len(a), len(b)) for a, b in windows([SLOW] * 60)] == [(10, 16), (10, 16)]
-    assert [(len(a), len(b)) for a, b in windows([SLOW] * 25)] == []  # its second stage is still to come
+    assert [(len(a), len(b)) for a, b in windows([[SLOW] * 60])] == [(10, 16), (10, 16)]
+    assert [(len(a), len(b)) for a, b in windows([[SLOW] * 25])] == []  # its second stage is still to come
 
 
 def test_identical_arms_are_scored_in_both_directions() -> None:
     draw = random.Random(1)
     one, *_ = scored([draw.gauss(0, 0.01) for _ in range(100)])
-    assert len(one.gates) == 20 and one.verdicts == {"PASS": 20} and one.ratio == pytest.approx(1, abs=0.01)
+    assert (len(one.windows), len(one.gates)) == (10, 20) and one.verdicts == {"PASS": 20}
+    assert one.said == [{"PASS"}] * 10 and one.ratio == pytest.approx(1, abs=0.01)
     assert one.spread == pytest.approx(0.01, rel=0.3) and one.gates[0].seconds == 60
 
 
 def test_a_shift_of_identical_arms_fails_in_one_direction_alone() -> None:
     one, *_ = scored([0.05] * 52)
-    assert one.verdicts == {"FAIL": 2, "PASS": 2}
+    assert one.verdicts == {"FAIL": 2, "PASS": 2} and one.said == [{"FAIL", "PASS"}] * 2
 
 
 def test_slower_arms_fail() -> None:
@@ -70,8 +71,9 @@ def test_an_effect_may_be_added_to_identical_arms() -> None:
 def test_both_directions_of_an_added_effect_are_as_much_slower() -> None:
     # Noise that is all on one side: turned round it is on the other, and the effect stays.
     found = next(one for one in scored([0.09] * 26) if one.effect == 0.1)
-    assert found.verdicts == {"FAIL": 1, "PASS": 2}
-    assert [gate.pairs for gate in found.gates] == [26, 10, 10]
+    assert found.verdicts == {"FAIL": 1, "PASS": 1}
+    # The direction that is not suspicious leaves the second stage's pairs: they are the same window's.
+    assert [gate.pairs for gate in found.gates] == [26, 10]
 
 
 def test_drift_and_losses_are_invalid() -> None:
@@ -87,8 +89,13 @@ def test_no_window_spans_two_folders() -> None:
 
 
 def many(effect: float, words: dict[str, int], *, spread: float = 0.01, added: bool = False) -> Score:
-    gates = [Tried("made", effect, added, word, spread, 10, 60.0) for word, n in words.items() for _ in range(n)]
-    return Score("made", effect, added, 1 + effect, spread, 100, tuple(gates))
+    """A score of so many windows, whose directions say the words (`FAIL PASS`: of two directions one fails)."""
+    tried = tuple(
+        tuple(Tried("made", effect, added, word, spread, 10, 60.0) for word in said.split())
+        for said, n in words.items()
+        for _ in range(n)
+    )
+    return Score("made", effect, added, 1 + effect, spread, 100, tried)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,13 @@ def many(effect: float, words: dict[str, int], *, spread: float = 0.01, added: b
         ([many(0, {"PASS": 300}), many(0, {"FAIL": 300}, spread=0.06)], "identical arms", "at most 2 FAIL", "holds"),
         ([many(0, {"PASS": 200, "INCONCLUSIVE": 100})], "identical arms", "at least 85", "broken"),
         ([many(0, {"PASS": 290, "INVALID": 10})], "identical arms", "at most 2 %", "broken"),
+        # Both directions of a window are the same pairs: 150 of them are 150, however often they are tried.
+        ([many(0, {"PASS PASS": 150})], "identical arms", "at most 2 FAIL", "not settled"),
+        ([many(0, {"PASS PASS": 297, "FAIL PASS": 3})], "identical arms", "at most 2 FAIL", "broken"),
+        ([many(0, {"PASS PASS": 298, "FAIL PASS": 2})], "identical arms", "at most 2 FAIL", "holds"),
+        ([many(0, {"PASS PASS": 250, "INCONCLUSIVE PASS": 50})], "identical arms", "at least 85", "broken"),
+        ([many(0.2, {"FAIL FAIL": 57, "FAIL PASS": 3}, added=True)], "20% slower, added", "58 of 60", "broken"),
+        ([many(0.2, {"FAIL FAIL": 30}, added=True)], "20% slower, added", "58 of 60", "not settled"),
         ([many(0.1, {"FAIL": 60})], "10% slower, worked", "never PASS", "holds"),
         ([many(0.1, {"FAIL": 60, "PASS": 1})], "10% slower, worked", "never PASS", "broken"),
         ([many(0.2, {"FAIL": 57, "INCONCLUSIVE": 3}, added=True)], "20% slower, added", "58 of 60", "broken"),
@@ -110,6 +124,16 @@ def test_the_rates_are_held_to_their_figures(scores: list[Score], name: str, wan
     assert [one.verdict for one in found] == [verdict]
 
 
+def test_the_bounds_are_those_of_windows() -> None:
+    found = {one.wanted.partition(",")[0]: one.found for one in rates.findings([many(0, {"PASS PASS": 48})])}
+    assert found["at most 2 FAIL in 300"] == "0 of 48 windows (95 %: at most 6.1%)"
+    assert found["at least 85 % PASS"] == "48 of 48 windows (95 %: at least 93.9%)"
+
+
+def test_so_many_clean_windows_bound_the_false_alarms_at_what_is_wanted() -> None:
+    assert rates.upper_rate(0, 447) > 2 / 300 > rates.upper_rate(0, 448)
+
+
 @pytest.mark.parametrize(
     ("seen", "of", "wanted"), [(0, 300, 0.0099), (2, 300, 0.0208), (0, 1, 0.95), (5, 5, 1.0), (15, 60, 0.3585)]
 )
@@ -118,7 +142,7 @@ def test_upper_rate(seen: int, of: int, wanted: float) -> None:
 
 
 def test_the_curves_are_by_the_gate_s_own_spread() -> None:
-    found = rates.curves([many(0, {"PASS": 3}, spread=0.015), many(0, {"FAIL": 1, "PASS": 1}, spread=0.2)])
+    found = rates.curves([many(0, {"PASS": 3}, spread=0.015), many(0, {"FAIL PASS": 1}, spread=0.2)])
     assert [(end, dict(counts)) for _, _, end, counts in found] == [
         (0.02, {"PASS": 3}),
         (float("inf"), {"FAIL": 1, "PASS": 1}),
@@ -129,7 +153,9 @@ def test_the_page_and_the_plot_say_every_verdict() -> None:
     parts = [collected([0.0] * 30)]
     made = {"idle": rates.scores(parts), "neighbour": []}
     text = gate_rates.page(made, rates.findings(made["idle"]), {"idle": parts, "neighbour": []})
-    assert "idle: 0 FAIL in 3 windows" in text and "a, 2 cores, commit c" in text
+    assert "idle: 0 of 3 windows FAIL, each tried in both directions (95 %: at most 63.2%)" in text
+    assert "neighbour: no window yet" in text and "0 of 3 windows (95 %: at most 63.2%)" in text
+    assert "|         3 |       6 |" in text and "a, 2 cores, commit c" in text
     drawn = drawing.svg({"idle": [(0.0, False, 0.02, Counter(PASS=3, FAIL=1)), (0.2, True, 0.02, Counter(FAIL=4))]})
     assert drawn.startswith("<svg") and "identical arms" in drawn and "20% slower" in drawn
 
@@ -157,6 +183,7 @@ def test_what_moves_within_real_pairs_is_seen(alternating: bool) -> None:
 def test_a_gate_that_is_damaged_is_invalid() -> None:
     found = gate_faults.found()
     assert [(one.name, one.verdict) for one in found if one.verdict != "holds"] == [], found
+    assert all(one.found.startswith("exit code 4") for one in found if one.name[0].isdigit()), found
     assert [one.name.partition(":")[0] for one in found] == [
         "honest gate",
         *["12", "13", "14"],

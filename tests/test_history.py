@@ -83,6 +83,30 @@ def test_cases_and_machines_are_told_apart(tmp_path: Path, capsys: pytest.Captur
     assert len(points) == 8 and {p["step_ms"] for p in points} == {"2", "1"}
 
 
+def test_no_two_rows_look_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    others = [replace(MACHINE, kernel="6.2"), replace(MACHINE, python="3.12.0"), replace(MACHINE, cpu="Other 1")]
+    for number, machine in enumerate([MACHINE, *others]):
+        path = stored(tmp_path, number, 2.0, machine=machine)
+        with open(path / "table.csv", newline="") as file:
+            (row,) = csv.DictReader(file)
+        rows = [row, *(row | {axis: other} for axis, other in OTHERS.items())]
+        with open(path / "table.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerows(rows)
+    assert main(["history", str(tmp_path)]) == 0
+    page = capsys.readouterr().out
+    shown = [tuple(line.split("|")[1:3]) for line in page.splitlines() if line.startswith("| mlp")]
+    assert len(shown) == len(set(shown)) == 4 * (1 + len(OTHERS))
+    assert "recipe=other" in page and "steps_per_call=8" in page and "kernel 6.2, python 3.11.7" in page
+    assert "| Other 1  " in page  # there is no other of that name
+    assert main(["history", str(tmp_path), "--format", "svg"]) == 0
+    assert "kernel 6.2" in capsys.readouterr().out
+
+
+OTHERS = {"data": "fashion-mnist", "input": "host", "steps_per_call": "8", "recipe": "other"}
+
+
 def test_the_chart_is_an_image_with_every_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, ms in enumerate(noisy(lambda n: 2.0 if n < 10 else 3.0, 20)):
         stored(tmp_path, number, ms, 1.0)
@@ -106,6 +130,25 @@ def test_a_folder_that_cannot_be_read_is_left_out_and_said(tmp_path: Path, capsy
     assert main(["history", str(tmp_path)]) == 0
     said = capsys.readouterr()
     assert "|      1 |" in said.out and said.err.count("left out") == 4 and "left out 3 more" in said.err
+
+
+@pytest.mark.parametrize("column", ["step_ms", "step_ms_low", "step_ms_high"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0"])
+def test_a_table_with_what_is_no_time_is_left_out(
+    column: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(tmp_path, 0, 2.0)
+    path = stored(tmp_path, 1, 2.0, 1.0) / "table.csv"
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[1][column] = value
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    assert main(["history", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert f"left out run-0001: table.csv has a {column} of {value}" in said.err and "jax" not in said.out
 
 
 @pytest.mark.parametrize(

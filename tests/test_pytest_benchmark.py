@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from test_compare import kept, times
 from test_table import CASE, JAX, failure, pilot, run_of, sample
 
@@ -67,3 +69,47 @@ def test_one_process_has_no_spread(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["report", path, "--format", "pytest-benchmark"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)["benchmarks"]
     assert (entry["stats"]["stddev"], entry["stats"]["rounds"]) == (0.0, 1)
+
+
+def suites(folder: Path, *more: str, suite: str = "") -> "subprocess.CompletedProcess[str]":
+    """`pytest suites/` on a suite whose one case no backend has: it is skipped, and nothing is measured."""
+    path = folder / "tiny.toml"
+    path.write_text('name = "tiny"\n[[matrix]]\nworkload = ["mlp"]\nbackend = ["null"]\nmode = ["graph"]\n')
+    told = ("-p", "no:cacheprovider", "--rootdir", str(folder), "--benchmark-storage", f"file://{folder / 'store'}")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *told, *more, str(ROOT / "suites")],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "STEPWATCH_SUITE": suite or str(path)},
+        capture_output=True,
+        text=True,
+    )
+
+
+FAIL = "--benchmark-compare-fail=median:10%"
+
+
+@pytest.mark.parametrize("more", [("--benchmark-compare", FAIL), (FAIL,)])
+def test_the_first_run_has_nothing_to_be_held_against(tmp_path: Path, more: tuple[str, ...]) -> None:
+    ended = suites(tmp_path, *more)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "no run is stored yet, so nothing is compared" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_a_run_that_was_named_has_to_be_there(tmp_path: Path) -> None:
+    ended = suites(tmp_path, "--benchmark-compare=0007", FAIL)
+    assert ended.returncode == 4 and ended.stderr == "ERROR: no stored run matches --benchmark-compare=0007\n\n"
+
+
+def test_a_stored_run_is_compared_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept_ = tmp_path / "store" / "Linux-CPython-3.11-64bit"
+    kept_.mkdir(parents=True)
+    (kept_ / "0001_one.json").write_text(json.dumps(written(tmp_path / "one", capsys)))
+    ended = suites(tmp_path, "--benchmark-compare=*/0001", FAIL)
+    assert "nothing is compared" not in ended.stdout and "Comparing against benchmarks from" in ended.stderr
+
+
+def test_a_suite_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    ended = suites(tmp_path, suite="nope")
+    assert ended.returncode == 4 and ended.stderr.startswith("ERROR: STEPWATCH_SUITE=nope: no suite 'nope'; there are")
+    assert len(ended.stderr.strip().splitlines()) == 1 and "Traceback" not in ended.stdout + ended.stderr

@@ -35,6 +35,7 @@ ONE_OF_EACH: list[Record] = [
 
 texts = st.text(max_size=20)
 counts = st.integers(0, 2**63 - 1)
+positive = st.integers(1, 2**63 - 1)
 seconds = st.floats(allow_nan=False, allow_infinity=False)
 many_seconds = st.lists(seconds, max_size=3).map(tuple)
 many_counts = st.lists(counts, max_size=3).map(tuple)
@@ -82,7 +83,7 @@ any_record = st.one_of(
         warm_up_steps=counts,
         settled=st.booleans(),
         compilations=perhaps_counts,
-        steps_per_burst=counts,
+        steps_per_burst=positive,
         fence_seconds=seconds,
         dispatch_seconds=seconds,
         one_image_seconds=perhaps,
@@ -97,8 +98,8 @@ any_record = st.one_of(
         case=cases,
         origin=origins,
         first_calls=many_seconds,
-        steps=counts,
-        wall_ns=many_counts,
+        steps=positive,
+        wall_ns=st.lists(positive, min_size=1, max_size=3).map(tuple),
         cpu_ns=many_counts,
         switches=many_counts,
         losses=many_seconds,
@@ -236,6 +237,18 @@ def test_a_line_that_cannot_be_read_is_named(path: Path, line: bytes, words: lis
     assert caught.value.exit_code == 2
     for word in (str(path), *words):
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("wall_ns", [0]), ("wall_ns", [5, -1]), ("wall_ns", []), ("steps", 0), ("steps", -1)]
+)
+def test_a_time_that_is_none_is_no_record(path: Path, field: str, value: object) -> None:
+    whole = written(path, ONE_OF_EACH[:1]).read_bytes()
+    broken = msgspec.json.decode(msgspec.json.encode(sample(CASE, 0, 2.0))) | {field: value}
+    path.write_bytes(whole + msgspec.json.encode(broken) + b"\n")
+    with pytest.raises(BenchError, match="line 2 is not a record") as caught:
+        records.read(path)
+    assert str(path) in str(caught.value) and f"$.{field}" in str(caught.value)
 
 
 def test_a_folder_in_place_of_the_file(path: Path) -> None:

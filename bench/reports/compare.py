@@ -22,7 +22,7 @@ def markdown(runs: Sequence[Stored], lines: Sequence[Line], differences: Sequenc
             str(line.case),
             *("-" if ms is None else digits(ms) for ms in line.step_ms),
             *(_ratio(ratio) for ratio in line.ratios),
-            plain(": ".join(filter(None, (line.word, line.reason)))),
+            plain(remark(line, names[1:])),
         ]
         for line in lines
     ]
@@ -45,10 +45,18 @@ def json(runs: Sequence[Stored], lines: Sequence[Line], differences: Sequence[st
     return msgspec.json.format(msgspec.json.encode(body)).decode() + "\n"
 
 
+def remark(line: Line, names: Sequence[str]) -> str:
+    """What became of the case, run by run where there are several later ones."""
+    said = [": ".join(filter(None, (one.word, one.reason))) for one in line.remarks]
+    if len(names) == 1:
+        return said[0]
+    return "; ".join(f"{words} in {name}" for words, name in zip(said, names, strict=True) if words)
+
+
 def summary(lines: Sequence[Line]) -> str:
-    """`12 cases: 1 slower, 2 new.`"""
+    """`12 cases: 1 slower, 2 new.` Of three runs a case is counted under each word that it has in any later one."""
     words = ("failing", "vanished", "new", "changed", "slower", "faster")
-    count = {word: sum(line.word == word for line in lines) for word in words}
+    count = {word: sum(word in {one.word for one in line.remarks} for line in lines) for word in words}
     said = ", ".join(f"{many} {word}" for word, many in count.items() if many)
     return f"{len(lines)} cases: {said or 'none of them moved beyond its interval'}."
 

@@ -15,12 +15,13 @@ from bench.reports.markdown import digits, plain
 
 HEAD = ("case", "machine", "runs", "first ms", "last ms", "drift", "last change")
 ADVICE = "Advisory: the runs were measured at different times, and machines drift. `stepwatch gate` gives verdicts."
+# Of a case; beside them whatever else is not the same in all of them.
 SHOWN = ("workload", "phase", "measure", "backend", "mode", "layout", "precision", "device", "threads", "batch")
 
 
 def markdown(trends: Sequence[Trend]) -> str:
     rows = []
-    for one in trends:
+    for one, case in zip(trends, names(trends), strict=True):
         points = one.series.points
         change = ""
         if one.changes:
@@ -28,15 +29,17 @@ def markdown(trends: Sequence[Trend]) -> str:
             change = f"{started[:10]}: {digits(before)} to {digits(after)} ms ({after / before - 1:+.1%})"
         drift = "-" if one.drift is None else f"{one.drift:+.1%}"
         first, last = digits(points[0].step_ms), digits(points[-1].step_ms)
-        rows.append([plain(name(one)), plain(one.series.cpu), str(len(points)), first, last, drift, change])
+        rows.append([plain(case), plain(one.series.where), str(len(points)), first, last, drift, change])
     align = ("left", "left", "right", "right", "right", "right", "left")
     table = tabulate(rows, HEAD, tablefmt="pipe", colalign=align, disable_numparse=True)
     return f"# History\n\n{ADVICE}\n\n{table}\n"
 
 
-def name(one: Trend) -> str:
-    axes = dict(zip(AXES, one.series.case, strict=True))
-    return " ".join(axes[axis] for axis in SHOWN)
+def names(trends: Sequence[Trend]) -> list[str]:
+    """A name for each, by which it can be told from the others: on whichever axes they differ."""
+    axes = [dict(zip(AXES, one.series.case, strict=True)) for one in trends]
+    more = [axis for axis in AXES if axis not in SHOWN and len({case[axis] for case in axes}) > 1]
+    return [" ".join([*(case[axis] for axis in SHOWN), *(f"{axis}={case[axis]}" for axis in more)]) for case in axes]
 
 
 def points(trends: Sequence[Trend]) -> str:
@@ -60,8 +63,8 @@ def chart(trends: Sequence[Trend]) -> Any:
     """A small chart a case and machine: time over time, its interval, and where the level moved."""
     rows: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []
-    for one in trends:
-        title = f"{name(one)} on {one.series.cpu} ({one.series.machine[:6]})"
+    for one, case in zip(trends, names(trends), strict=True):
+        title = f"{case} on {one.series.where}"
         # A chart is a few hundred pixels wide: of more runs every so-many-th is drawn.
         shown = one.series.points[:: -(-len(one.series.points) // MOST)]
         rows += [

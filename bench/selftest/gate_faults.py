@@ -39,7 +39,7 @@ def found() -> list[Finding]:
         ended = _gate(dying)
         words = "the base arm: crashed: the process died of SIGKILL"
         caught = ended.returncode == 4 and words in ended.stdout
-        return [*made, _finding("15: an arm that dies midway", words, ended, dying, caught)]
+        return [*made, _finding("15: an arm that dies midway", f"exit code 4: {words}", ended, dying, caught)]
 
 
 def _copy(folder: Path) -> Copy:
@@ -72,14 +72,18 @@ def _reason(text: str) -> str:
 
 
 def _damaged(copy: Copy, name: str, damage: Damage, words: str) -> Finding:
-    """The folder's pairs damaged: no report of it gives a verdict but INVALID, with the reason."""
+    """The folder's pairs damaged: its report gives no verdict but INVALID, with the reason, and exit code 4.
+
+    It is `report` that is asked: `gate --resume` would measure again what is missing.
+    """
     path = copy.out / "pairs.jsonl"
     whole = path.read_bytes()
     path.write_bytes(b"".join(damage(whole.splitlines(keepends=True))))
     ended = copy.stepwatch("report", str(copy.out), "--format", "json")
     path.write_bytes(whole)
     said = _reason(ended.stdout)
-    return _finding(name, words, ended, copy, said.startswith("INVALID") and words in said)
+    holds = ended.returncode == 4 and said.startswith("INVALID") and words in said
+    return _finding(name, f"exit code 4: {words}", ended, copy, holds)
 
 
 def _pairs(lines: list[bytes]) -> list[bytes]:

@@ -27,8 +27,9 @@ def text(folders: Sequence[Path], wanted: str, *, anyway: bool) -> str:
 
 def _stored(folder: Path, name: str) -> Stored:
     run = runs.read_folder(folder)
-    lines, _ = records.read(folder / "results.jsonl")
-    holding = records.latest(lines)
+    path = folder / "results.jsonl"
+    lines, _ = records.read(path)
+    holding = records.latest(lines, path)
     made = compare.stored(name, run, table.report(run, holding, None).rows, holding)
     if not made.processes:
         raise BenchError(f"{folder} holds no measurements; there is nothing to compare")

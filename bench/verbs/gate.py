@@ -16,7 +16,7 @@ from bench.comparison import Asked
 from bench.errors import CANNOT_WRITE, BenchError, cannot_write
 from bench.gatekeeper import Gatekeeper
 from bench.pairs import Comparison
-from bench.reports.gate import FORMATS, github
+from bench.reports.gate import FAILED, FORMATS
 from bench.suite import Filters
 from bench.verbs.report import judged, say
 from bench.verbs.run import check_deadline, check_patience
@@ -40,13 +40,15 @@ def execute(request: Request) -> int:
     try:
         return _execute(request)
     except Exception as error:
-        said = error
-        if not isinstance(error, BenchError):
+        if isinstance(error, BenchError):
+            said = error
+        else:
             # Exit code 1 would say that the candidate is slower.
             traceback.print_exc()
             said = BenchError("INVALID: the gate itself failed, see above; no verdict", exit_code=4)
-        if request.format == "github":
-            print(github.command("error", "stepwatch gate", str(said)))  # where a person looks first
+        # Of a request that is wrong only an annotation tells: it is no verdict.
+        if request.format in FAILED and (request.format == "github" or said.exit_code == 4):
+            sys.stdout.write(FAILED[request.format](str(said)))
         raise said from None
 
 

@@ -16,7 +16,7 @@ from bench.selftest.rates import WORDS, Collected, Score
 
 HEAD = (
     *("beside", "step", "slower by", "which is", "measured", "pair spread", "pairs"),
-    *("gates", *WORDS, "pairs a gate", "min a gate"),
+    *("windows", "gates", *WORDS, "pairs a gate", "min a gate"),
 )
 IDLE, NEIGHBOUR = STATES = ("idle", "neighbour")
 
@@ -56,8 +56,10 @@ def page(made: dict[str, list[Score]], judged: Sequence[Finding], found: dict[st
     held = [(one.name, one.wanted, one.found, one.verdict) for one in judged]
     how = (
         "`worked`: matrix products in the candidate's step, as many as should slow it by so much. `added`: the pairs "
-        "of identical arms, each with the effect added to its logarithm: many more gates, on the same noise. Both "
-        "are scored in both directions of the same pairs: half of these gates are independent. A pair is "
+        "of identical arms, each with the effect added to its logarithm: many more windows, on the same noise. "
+        "`windows` share no pair with each other, and all that is counted above are they: of what is to be frequent "
+        "those that have it in each direction tried, of what is to be rare those that have it in one. `gates`: a "
+        "window of identical arms, and one of theirs with an effect added, tried in both directions is two. A pair is "
         f"of a shortened protocol: {gating.PROTOCOL.bursts} bursts after {gating.PROTOCOL.warm_up_seconds:g} s of "
         "warm-up. `min a gate`: what its pairs took here, of one step alone."
     )
@@ -79,11 +81,14 @@ def page(made: dict[str, list[Score]], judged: Sequence[Finding], found: dict[st
 def _summary(made: dict[str, list[Score]]) -> str:
     words = []
     for state, scores in made.items():
-        same = [tried for score in scores if score.effect == 0 for tried in score.gates]
-        alarms, windows = sum(tried.word == "FAIL" for tried in same), len(same) // 2
-        bound = rates.upper_rate(alarms, max(windows, 1))
+        said = [one for score in scores if score.effect == 0 for one in score.said]
+        if not said:
+            words.append(f"{state}: no window yet")
+            continue
+        alarms = sum("FAIL" in one for one in said)
+        bound = rates.upper_rate(alarms, len(said))
         words.append(
-            f"{state}: {alarms} FAIL in {windows} windows, each tried in both directions (95 %: at most {bound:.1%})"
+            f"{state}: {alarms} of {len(said)} windows FAIL, each tried in both directions (95 %: at most {bound:.1%})"
         )
     return f"Identical arms, {'; '.join(words)}. The rule allows {gate.false_alarm(gate.SECOND[7]):.2%} at the margin."
 
@@ -94,7 +99,8 @@ def _row(state: str, score: Score) -> list[str]:
     minutes = sum(tried.seconds for tried in score.gates) / max(gates, 1) / 60
     moved = [f"{score.effect:.0%}", _how(score.effect, score.added), f"{score.ratio - 1:+.1%}", f"{score.spread:.1%}"]
     told = [str(counts[word]) for word in WORDS]
-    return [state, score.step, *moved, str(score.pairs), str(counts.total()), *told, f"{used:.1f}", f"{minutes:.1f}"]
+    many = [str(score.pairs), str(len(score.said)), str(counts.total())]
+    return [state, score.step, *moved, *many, *told, f"{used:.1f}", f"{minutes:.1f}"]
 
 
 def _curves(made: dict[str, list[Score]]) -> list[list[str]]:

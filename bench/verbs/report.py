@@ -139,6 +139,13 @@ def _say_not_charged(made: Sequence[Report]) -> None:
         say(f"left out: {len(out)} rows without a time or a price")
 
 
+def exit_code(paths: Sequence[Path]) -> int:
+    """That of the gate whose folder it is, 4 INVALID and 1 FAIL, so that no reader takes it for a PASS; 0 for runs."""
+    if not any(folders.exists(path / "gate.json") for path in paths):
+        return 0
+    return gate.exit_code(judged(paths[0]).judgement, strict=False)
+
+
 def judged(folder: Path) -> pairs.Report:
     """What a gate's folder comes to."""
     comparison, found = pairs.read(folder)

@@ -11,3 +11,5 @@ FORMATS: dict[str, Callable[[Report], str]] = {
     "junit": junit.render,
     "json": json.render,
 }
+# Of a gate that came to no verdict: what its readers find in place of a report. A person reads the error itself.
+FAILED: dict[str, Callable[[str], str]] = {"github": github.failed, "junit": junit.failed, "json": json.failed}

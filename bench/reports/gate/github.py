@@ -12,6 +12,11 @@ def render(report: Report) -> str:
     return "".join(f"{line}\n" for line in lines) + markdown.render(report)
 
 
+def failed(reason: str) -> str:
+    """A gate that came to no verdict at all, where a person looks first."""
+    return command("error", "stepwatch gate", reason) + "\n"
+
+
 def annotation(verdict: Verdict) -> str:
     """The verdict as an annotation; docs.github.com/actions, "Workflow commands"."""
     ratio = "" if verdict.ratio is None else f"{verdict.ratio:.3f} times the base's time over {verdict.pairs} pairs; "

@@ -5,6 +5,11 @@ import msgspec
 from bench.pairs import Report
 
 
+def failed(reason: str) -> str:
+    """A gate that is INVALID before it has a cell."""
+    return msgspec.json.encode({"verdict": "INVALID", "reason": reason}).decode() + "\n"
+
+
 def render(report: Report) -> str:
     comparison, judgement = report.comparison, report.judgement
     said = {

@@ -27,6 +27,18 @@ def render(report: Report) -> str:
         xml.SubElement(properties, "property", name=f"left out {number + 1}", value=_printable(line))
     for verdict in verdicts:
         _case(suite, verdict)
+    return _document(suite)
+
+
+def failed(reason: str) -> str:
+    """A gate that is INVALID before it has a cell: one test, one error."""
+    suite = xml.Element("testsuite", {"name": "stepwatch gate", "tests": "1", "failures": "0", "errors": "1"})
+    case = xml.SubElement(suite, "testcase", classname="stepwatch.gate", name="gate")
+    xml.SubElement(case, "error", message=_printable(reason))
+    return _document(suite)
+
+
+def _document(suite: xml.Element) -> str:
     root = xml.Element("testsuites")
     root.append(suite)
     xml.indent(root)
