@@ -25,7 +25,7 @@ class Backend(Struct, frozen=True):
     """One row of the registry. `modes` and `layouts` begin with the headline; `lacks` says why another is absent.
 
     `computes`: its steps do the workload's work, so that they have rivals and a price. `sets`: the environment
-    variables that its adapter sets itself, whatever the shell says.
+    variables that its adapter sets itself, whatever the shell says. `engine`: what Keras runs on in this row.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Backend(Struct, frozen=True):
     devices: tuple[str, ...] = DEVICES
     computes: bool = True
     sets: tuple[str, ...] = ()
+    engine: str = ""
 
     def missing(self) -> str:
         """Why the backend cannot run here and the command that installs it; empty if its packages are found."""
@@ -52,6 +53,8 @@ class Backend(Struct, frozen=True):
 
     def module(self) -> BackendModule:
         """The adapter. It imports its framework only when told to."""
+        if self.engine:
+            return cast(BackendModule, import_module("bench.backends.keras").Keras(self.engine))
         return cast(BackendModule, import_module(f"bench.backends.{self.name}"))
 
     def why_not(self, *, mode: str, layout: str, device: str) -> str:
@@ -84,7 +87,7 @@ def _without_model(name: str, why: str) -> Backend:
     )
 
 
-REGISTRY = {
+NATIVE = {
     backend.name: backend
     for backend in (
         Backend(
@@ -124,6 +127,37 @@ REGISTRY = {
                 *("JAX_DEFAULT_MATMUL_PRECISION", "JAX_COMPILATION_CACHE_DIR"),
             ),
         ),
+    )
+}
+KERAS_LACKS = {
+    "eager": "Keras on JAX always compiles its steps",
+    "graph": "Keras has graphs of its own on TensorFlow alone",
+    "nchw": "Keras keeps images channels-last by default, and only on PyTorch may the other order be faster",
+}
+
+
+def _keras(engine: str, modes: tuple[str, ...], layouts: tuple[str, ...] = ("nhwc",)) -> Backend:
+    """Keras 3 over a native row: in the modes that it has there, the first of which is its own choice on a CPU."""
+    native = NATIVE[engine]
+    return Backend(
+        f"keras-{engine}",
+        modes=modes,
+        layouts=layouts,
+        packages=("keras", *native.packages[:1]),
+        distributions=("keras", *(name for name in native.distributions if name not in ("flax", "optax"))),
+        extra=f"keras-{engine}",
+        lacks={word: reason for word, reason in KERAS_LACKS.items() if word not in (*modes, *layouts)},
+        sets=(*native.sets, "KERAS_BACKEND", "KERAS_HOME", "KERAS_TORCH_DEVICE"),
+        engine=engine,
+    )
+
+
+REGISTRY = NATIVE | {
+    backend.name: backend
+    for backend in (
+        _keras("tensorflow", ("graph", "eager", "compiled")),
+        _keras("jax", ("compiled",)),
+        _keras("torch", ("eager", "compiled"), ("nhwc", "nchw")),
         _without_model("null", "the null backend computes nothing"),
         _without_model("control", "the control is plain NumPy"),
     )

@@ -1,6 +1,7 @@
 """What the process is told before and after JAX is imported: threads, caches, memory, strict arithmetic."""
 
 import os
+from typing import Any
 
 from bench.errors import Unsupported
 from bench.program import Facts, Settings
@@ -51,3 +52,25 @@ def after_import(settings: Settings) -> Facts:
         threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else settings.threads,
         device_name="cpu" if device.platform == "cpu" else device.device_kind,
     )
+
+
+def fence(arrays: Any) -> None:
+    """The whole tree: blocking on one array alone would leave the others in flight."""
+    import jax
+
+    jax.block_until_ready(arrays)
+
+
+def kind(array: Any) -> str:
+    """NumPy's name of the dtype, and where the array is: `cpu`, `gpu`, or both where it is in both."""
+    return f"{array.dtype.name} {'+'.join(sorted({device.platform for device in array.devices()}))}"
+
+
+def peak_bytes(settings: Settings) -> int | None:
+    import jax
+
+    return None if settings.device == "cpu" else int(jax.devices("gpu")[0].memory_stats()["peak_bytes_in_use"])
+
+
+def reset_peak(settings: Settings) -> None:
+    """JAX offers none: its peak is the process's."""

@@ -88,8 +88,7 @@ class JaxProgram:
         return logits
 
     def fence(self) -> None:
-        # The whole tree: blocking on the loss alone would leave parameters in flight.
-        jax.block_until_ready((self.parameters, self.moments, self.count, list(self._losses), self._pending))
+        device.fence((self.parameters, self.moments, self.count, list(self._losses), self._pending))
         self._pending.clear()
 
     def compilations(self) -> int:
@@ -99,12 +98,10 @@ class JaxProgram:
 
     def kinds(self, logits: Any = None) -> dict[str, str]:
         arrays = self._named(self.parameters) | ({} if logits is None else {"logits": logits})
-        return {path: f"{array.dtype.name} {_platform(array)}" for path, array in arrays.items()}
+        return {path: device.kind(array) for path, array in arrays.items()}
 
     def peak_bytes(self) -> int | None:
-        if self.settings.device == "cpu":
-            return None
-        return int(self.device.memory_stats()["peak_bytes_in_use"])
+        return device.peak_bytes(self.settings)
 
     def describe(self) -> str:
         return str(self._model(self.parameters))
@@ -125,8 +122,3 @@ class JaxProgram:
         values = np.array([float(loss) for loss in self._losses], np.float64)
         self._losses.clear()
         return values
-
-
-def _platform(array: Any) -> str:
-    """Where the array is: `cpu`, `gpu`, or both where it is in both."""
-    return "+".join(sorted({device.platform for device in array.devices()}))

@@ -1,6 +1,7 @@
 """What the process is told before and after TensorFlow is imported: threads, caches, memory, strict arithmetic."""
 
 import os
+from typing import Any
 
 from bench.errors import Unsupported
 from bench.program import Facts, Settings
@@ -37,3 +38,30 @@ def after_import(settings: Settings) -> Facts:
         tf.config.experimental.set_memory_growth(gpu, True)
         device_name = tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
     return Facts(threads=tf.config.threading.get_intra_op_parallelism_threads(), device_name=device_name)
+
+
+def fence(tensors: Any = None) -> None:
+    """Waits for every device: a `.numpy()` on the loss would wait for that tensor alone."""
+    import tensorflow as tf
+
+    tf.test.experimental.sync_devices()
+
+
+def kind(tensor: Any) -> str:
+    """NumPy's name of the dtype, and `cpu` or `gpu`."""
+    import tensorflow as tf
+
+    return f"{tensor.dtype.name} {tf.DeviceSpec.from_string(tensor.device).device_type.lower()}"
+
+
+def peak_bytes(settings: Settings) -> int | None:
+    import tensorflow as tf
+
+    return None if settings.device == "cpu" else int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
+def reset_peak(settings: Settings) -> None:
+    import tensorflow as tf
+
+    if settings.device == "gpu":
+        tf.config.experimental.reset_memory_stats("GPU:0")

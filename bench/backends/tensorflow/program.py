@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from bench.backends.tensorflow import device
 from bench.backends.tensorflow.layers import Model
 from bench.backends.tensorflow.optimiser import optimiser
 from bench.errors import Unsupported
@@ -40,8 +41,7 @@ class TensorFlowProgram:
             functions = tuple(tf.function(f, **options) for f in (self._step, self._logits))
             self._functions = functions
             self._train, self._infer = map(_Concrete, functions)
-        if settings.device == "gpu":
-            tf.config.experimental.reset_memory_stats("GPU:0")
+        device.reset_peak(settings)
 
     def _loss(self, x: Any, y: Any) -> Any:
         logits = self.model(x, training=True)
@@ -75,7 +75,7 @@ class TensorFlowProgram:
         return self._infer(batch[0])
 
     def fence(self) -> None:
-        tf.test.experimental.sync_devices()
+        device.fence()
 
     def compilations(self) -> int:
         steps = (self._train, self._infer) if self._functions else ()
@@ -86,12 +86,10 @@ class TensorFlowProgram:
     def kinds(self, logits: Any = None) -> dict[str, str]:
         tensors = {path: variable for path, (variable, _) in self.model.variables_by_path.items()}
         tensors |= {} if logits is None else {"logits": logits}
-        return {path: _kind(tensor) for path, tensor in tensors.items()}
+        return {path: device.kind(tensor) for path, tensor in tensors.items()}
 
     def peak_bytes(self) -> int | None:
-        if self.settings.device == "cpu":
-            return None
-        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+        return device.peak_bytes(self.settings)
 
     def describe(self) -> str:
         """The operations of the traced forward pass, with their shapes, for one sample."""
@@ -125,10 +123,6 @@ class TensorFlowProgram:
         values = np.array([float(loss) for loss in self._losses], np.float64)
         self._losses.clear()
         return values
-
-
-def _kind(tensor: Any) -> str:
-    return f"{tensor.dtype.name} {tf.DeviceSpec.from_string(tensor.device).device_type.lower()}"
 
 
 class _Concrete:

@@ -1,6 +1,8 @@
 """What the process is told before and after torch is imported: threads, caches, strict arithmetic, denormals."""
 
 import os
+import sys
+from typing import Any
 
 from bench.errors import Unsupported
 from bench.program import Facts, Settings
@@ -32,3 +34,35 @@ def after_import(settings: Settings) -> Facts:
         torch.use_deterministic_algorithms(False)
     device_name = torch.cuda.get_device_name(0) if settings.device == "gpu" else "cpu"
     return Facts(threads=torch.get_num_threads(), device_name=device_name, driver=torch.version.cuda or "")
+
+
+def fence(tensors: Any = None) -> None:
+    """Every kernel that was queued is done; on a CPU every call returns when its work is."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def kind(tensor: Any) -> str:
+    """NumPy's name of the dtype, and `cpu` or `gpu`."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {'gpu' if tensor.is_cuda else tensor.device.type}"
+
+
+def peak_bytes(settings: Settings) -> int | None:
+    import torch
+
+    return torch.cuda.max_memory_allocated() if settings.device == "gpu" else None
+
+
+def reset_peak(settings: Settings) -> None:
+    import torch
+
+    if settings.device == "gpu":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def compilations() -> int:
+    """Graphs that Dynamo has compiled in this process. An eager program is spared its import; who compiles has it."""
+    dynamo = sys.modules.get("torch._dynamo")
+    return int(dynamo.utils.counters["stats"]["unique_graphs"]) if dynamo else 0

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from collections import deque
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.backends.torch import device
 from bench.backends.torch.layers import modules
 from bench.backends.torch.optimiser import optimiser
 from bench.errors import Unsupported
@@ -42,9 +42,8 @@ class TorchProgram:
         self.optimiser = optimiser(workload.optimiser, parameters, fused=settings.device == "gpu")
         self._losses: deque[Tensor] = deque(maxlen=32)
         self._loss, self._forward = self._functions()
-        self._graphs = _graphs()
-        if settings.device == "gpu":
-            torch.cuda.reset_peak_memory_stats()
+        self._graphs = device.compilations()
+        device.reset_peak(settings)
 
     def _functions(self) -> tuple[Any, Any]:
         def loss(x: Tensor, y: Tensor) -> Tensor:
@@ -96,20 +95,18 @@ class TorchProgram:
         return logits
 
     def fence(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        # On a CPU every torch call returns when its work is done.
+        device.fence()
 
     def compilations(self) -> int:
-        return max(0, _graphs() - self._graphs)  # another program's build sets the count to 0
+        return max(0, device.compilations() - self._graphs)  # another program's build sets the count to 0
 
     def kinds(self, logits: Tensor | None = None) -> dict[str, str]:
         tensors: dict[str, Tensor] = {path: self.model.get_parameter(name) for path, (name, _) in self.names.items()}
         tensors |= {} if logits is None else {"logits": logits}
-        return {path: _kind(tensor) for path, tensor in tensors.items()}
+        return {path: device.kind(tensor) for path, tensor in tensors.items()}
 
     def peak_bytes(self) -> int | None:
-        return torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
+        return device.peak_bytes(self.settings)
 
     def describe(self) -> str:
         return repr(self.model)
@@ -145,16 +142,6 @@ def _array(tensor: Tensor) -> Array:
     return np.array(tensor.detach().cpu().numpy(), np.float64)
 
 
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {'gpu' if tensor.is_cuda else tensor.device.type}"
-
-
 def _compiler() -> str | None:
     wanted = os.environ.get("CXX")
     return shutil.which(wanted) if wanted else shutil.which("g++") or shutil.which("clang++")
-
-
-def _graphs() -> int:
-    """Graphs that Dynamo has compiled in this process. An eager program is spared its import; who compiles has it."""
-    dynamo = sys.modules.get("torch._dynamo")
-    return int(dynamo.utils.counters["stats"]["unique_graphs"]) if dynamo else 0

@@ -1,0 +1,116 @@
+"""The workload as a Keras user runs it, batch by batch: `compile`, `train_on_batch`, `predict_on_batch`.
+
+Both bring their results to the host: a step ends with its loss as a Python number, a prediction as a NumPy array.
+"""
+
+from collections import deque
+from typing import Any
+
+import keras
+import numpy as np
+
+from bench.backends.keras.device import Room
+from bench.backends.keras.gradients import gradients
+from bench.backends.keras.layers import layers
+from bench.backends.keras.optimiser import optimiser
+from bench.placement import Array
+from bench.program import Settings
+from bench.workload import Workload
+
+FLOATX = {"fp32": "float32", "fp64": "float64"}
+Batch = tuple[Any, Any]
+
+
+class KerasProgram:
+    """See `bench.program.Program`."""
+
+    def __init__(self, workload: Workload, settings: Settings, room: Room) -> None:
+        self.workload, self.settings, self.room = workload, settings, room
+        room.choose(settings)
+        keras.config.set_floatx(FLOATX[settings.precision])
+        keras.config.set_dtype_policy(FLOATX[settings.precision])
+        shape = workload.input
+        if settings.layout == "nchw":
+            shape = (shape[2], *shape[:2])
+        built, self.names = layers(workload, settings.layout, settings.seed)
+        self.traced = 0
+        self.model = self._counting()([keras.Input(shape), *built])
+        for path, array in workload.weights(settings.seed).items():
+            self._variable(path).assign(array)
+        self.model.compile(
+            optimizer=optimiser(workload.optimiser),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            run_eagerly=settings.mode == "eager" and room.engine == "tensorflow",
+            jit_compile=settings.mode == "compiled",
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+        self._losses: deque[float] = deque(maxlen=32)
+        self._compiled = room.compilations()
+        room.own.reset_peak(settings)
+
+    def _counting(self) -> Any:
+        """keras.Sequential, which counts how often its steps are run as Python: each trace of them, in graph modes."""
+        program = self
+
+        class Model(keras.Sequential):  # type: ignore[misc]
+            def train_step(self, *data: Any) -> Any:
+                program.traced += 1
+                return super().train_step(*data)
+
+            def predict_step(self, *data: Any) -> Any:
+                program.traced += 1
+                return super().predict_step(*data)
+
+        return Model if self.room.engine == "tensorflow" and self.settings.mode != "eager" else keras.Sequential
+
+    def _variable(self, path: str) -> Any:
+        place, name = self.names[path]
+        return getattr(self.model.layers[place], name)
+
+    def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
+        if self.settings.layout == "nchw":
+            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        # Copies: an engine may keep the caller's array as its own.
+        return self.room.put(x.copy(), FLOATX[self.settings.precision]), self.room.put(y.copy(), "int32")
+
+    def train(self, batch: Batch) -> None:
+        self._losses.append(self.model.train_on_batch(*batch))
+
+    def infer(self, batch: Batch) -> Any:
+        return self.model.predict_on_batch(batch[0])
+
+    def fence(self) -> None:
+        self.room.own.fence([variable.value for variable in (*self.model.variables, *self.model.optimizer.variables)])
+
+    def compilations(self) -> int:
+        if self.room.engine == "tensorflow":
+            return self.traced
+        return max(0, self.room.compilations() - self._compiled)
+
+    def kinds(self, logits: Any = None) -> dict[str, str]:
+        return {path: self.room.own.kind(self._variable(path).value) for path in self.names}
+
+    def peak_bytes(self) -> int | None:
+        peak: int | None = self.room.own.peak_bytes(self.settings)
+        return peak
+
+    def describe(self) -> str:
+        lines: list[str] = []
+        self.model.summary(print_fn=lambda text, **_: lines.append(text))
+        return "\n".join(lines)
+
+    def logits(self, x: np.ndarray) -> Array:
+        return np.array(self.infer(self.put(x, np.zeros(len(x), np.int32))), np.float64)
+
+    def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
+        found = gradients(self.room.engine, self.model, *self.put(x, y))
+        places = {id(variable): array for variable, array in zip(self.model.trainable_variables, found, strict=True)}
+        return {path: places[id(self._variable(path))] for path in self.names}
+
+    def weights(self) -> dict[str, Array]:
+        return {path: np.array(keras.ops.convert_to_numpy(self._variable(path)), np.float64) for path in self.names}
+
+    def losses(self) -> Array:
+        values = np.array(self._losses, np.float64)
+        self._losses.clear()
+        return values
