@@ -28,19 +28,20 @@ class Room:
         import keras
 
         if keras.backend.backend() != self.engine:
-            raise BenchError(f"Keras runs on {keras.backend.backend()}, wanted {self.engine}: its engine is chosen once")
+            found = keras.backend.backend()
+            raise BenchError(f"Keras runs on {found}, wanted {self.engine}: its engine is chosen once a process")
         keras.config.set_image_data_format("channels_last")
         return facts
 
     def choose(self, settings: Settings) -> None:
-        """What is the process's and depends on the program: 64-bit arrays in JAX and PyTorch, a fresh start in Dynamo."""
+        """What is the process's and depends on the program: arrays of 64 bits, a fresh start in Dynamo."""
         if self.engine == "jax":
             import jax
 
             jax.config.update("jax_enable_x64", settings.precision == "fp64")
         if self.engine == "torch":
-            # Keras 3 forces what two fp64 tensors come to into fp32 on every engine but TensorFlow, whatever its floatx:
-            # without this no fp64 proof of it exists on PyTorch. In fp32, which is timed, nothing changes.
+            # Keras 3 forces what two fp64 tensors come to into fp32 on every engine but TensorFlow, whatever its
+            # floatx: without this there is no fp64 proof on PyTorch. In fp32, which is timed, nothing changes.
             from keras.src.backend.common import dtypes
 
             dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64" if settings.precision == "fp64" else "float32"

@@ -9,11 +9,13 @@ from keras import ops
 from bench.workload import SGD, Adam, Optimiser
 
 
-class CorrectedAdam(keras.optimizers.Adam):  # type: ignore[misc]
+class CorrectedAdam(keras.optimizers.Adam):
     """Keras adds epsilon before the bias correction (the "epsilon hat" of Kingma & Ba 2015, section 2).
 
     Algorithm 1 adds it after: the same update with epsilon x sqrt(1 - b2^t) in Keras's place of epsilon.
     """
+
+    epsilon: Any
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         declared = self.epsilon

@@ -52,7 +52,7 @@ class KerasProgram:
         """keras.Sequential, which counts how often its steps are run as Python: each trace of them, in graph modes."""
         program = self
 
-        class Model(keras.Sequential):  # type: ignore[misc]
+        class Model(keras.Sequential):
             def train_step(self, *data: Any) -> Any:
                 program.traced += 1
                 return super().train_step(*data)
