@@ -64,12 +64,12 @@ def test_an_absent_framework_fails_once_where_it_is_required_and_skips_elsewhere
 
 def test_names_are_the_keys_and_the_folders() -> None:
     folders = sorted(path.name for path in FOLDER.iterdir() if (path / "__init__.py").exists())
-    assert sorted(backends.REGISTRY) == folders
+    assert sorted({row.folder for row in backends.REGISTRY.values()}) == folders
     assert all(row.name == name for name, row in backends.REGISTRY.items())
 
 
 def test_an_unknown_backend_is_an_error_with_the_known_ones() -> None:
-    with pytest.raises(BenchError, match="no backend 'pytorch'; there are control, jax, null, tensorflow, torch"):
+    with pytest.raises(BenchError, match="no backend 'pytorch'; there are control, jax, keras-jax, keras-te"):
         backends.get("pytorch")
 
 
@@ -131,7 +131,10 @@ ROOMS = {"__init__.py", "device.py", "layers.py", "optimiser.py", "program.py"}
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_every_framework_has_the_same_rooms(name: str) -> None:
-    assert {path.name for path in (FOLDER / name).glob("*.py")} == ROOMS
+    row = backends.get(name)
+    # Keras offers no gradient of a model: that is its engine's, for the proof alone.
+    more = {"gradients.py"} if row.engine else set()
+    assert {path.name for path in (FOLDER / row.folder).glob("*.py")} == ROOMS | more
 
 
 @pytest.mark.parametrize("name", backends.REGISTRY)
@@ -145,7 +148,7 @@ def test_every_program_has_the_protocols_methods(name: str) -> None:
     from bench.program import Program
 
     wanted = {word for word, value in vars(Program).items() if callable(value) and not word.startswith("_")}
-    tree = ast.parse((FOLDER / name / "program.py").read_text())
+    tree = ast.parse((FOLDER / backends.get(name).folder / "program.py").read_text())
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     (program,) = (node for class_name, node in classes.items() if class_name.endswith("Program"))
     assert wanted <= {node.name for node in program.body if isinstance(node, ast.FunctionDef)}
@@ -394,7 +397,9 @@ def test_compilations_are_seen_where_a_mode_compiles(observed: Any, backend: str
         eager = case.split("-")[1] == "eager"
         assert bool(facts["compilations"]) != eager, case
         if "grown by new shapes" in facts:
-            assert facts["grown by new shapes"] == (0 if eager else 2), case  # train and infer
+            # train and infer; around its step Keras has a program more in JAX, and one of several graphs in PyTorch
+            grown, keras = facts["grown by new shapes"], bool(backends.get(backend).engine)
+            assert grown == 0 if eager else grown >= 2 if keras else grown == 2, case
 
 
 @each_framework()

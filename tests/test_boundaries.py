@@ -167,8 +167,8 @@ def adapters(sources: Sources) -> list[str]:
     for name in sources:
         if name.startswith("bench.backends."):
             backend = name.split(".")[2]
-            row = backends.REGISTRY.get(backend)
-            allowed = ADAPTER | {f"bench.backends.{backend}", *(row.packages if row else ())}
+            rows = [row for row in backends.REGISTRY.values() if row.folder == backend]
+            allowed = ADAPTER | {f"bench.backends.{backend}", *(package for row in rows for package in row.packages)}
             broken += [f"{name}: {what}" for what in outside(imports(name, sources), allowed)]
     return broken
 

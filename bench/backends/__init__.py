@@ -51,11 +51,15 @@ class Backend(Struct, frozen=True):
         """Distribution name to installed version."""
         return {name: v for name in self.distributions if (v := _version(name)) is not None}
 
+    @property
+    def folder(self) -> str:
+        """Of `bench.backends`: Keras has one, whatever it runs on."""
+        return "keras" if self.engine else self.name
+
     def module(self) -> BackendModule:
         """The adapter. It imports its framework only when told to."""
-        if self.engine:
-            return cast(BackendModule, import_module("bench.backends.keras").Keras(self.engine))
-        return cast(BackendModule, import_module(f"bench.backends.{self.name}"))
+        found = import_module(f"bench.backends.{self.folder}")
+        return cast(BackendModule, found.Keras(self.engine) if self.engine else found)
 
     def why_not(self, *, mode: str, layout: str, device: str) -> str:
         """Why this combination does not exist in the backend, as far as that is known without importing it."""

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from bench.prices import cost, pareto
 from bench.prices.book import Price
-from bench.reports import groups, markdown
+from bench.reports import groups
 from bench.reports.markdown import SOUND, called, digits, interval, machine_line, money, money_lines, plain
 from bench.table import Report, Row
 
@@ -41,12 +41,10 @@ class Line(Struct, frozen=True):
 
 
 def one(report: Report) -> str:
-    """`table.md`; and where there is a price, what each row costs."""
-    text = markdown.render(report)
+    """What each row of one report costs; empty without a price."""
     if report.price is None or not lines([report]):
-        return text
-    parts = ["## Money", *_sections([report], "###"), " ".join(_notes([report]))]
-    return "\n".join([text, *(f"{part}\n" for part in parts)])
+        return ""
+    return "\n\n".join(["## Money", *_sections([report], "###"), " ".join(_notes([report]))]) + "\n"
 
 
 def render(reports: Sequence[Report]) -> str:

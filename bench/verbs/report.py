@@ -13,13 +13,13 @@ from bench import run as runs
 from bench.errors import BenchError
 from bench.prices.asked import Asked, Chosen, choose, known, own
 from bench.prices.book import Price, age_note
-from bench.reports import csv, focus, json, money, pytest_benchmark
+from bench.reports import csv, focus, json, money, pytest_benchmark, whole
 from bench.reports import gate as gates
 from bench.table import Report
 
 # Of one run at one price; and of several runs, or one at several prices, side by side.
 ONE: dict[str, Callable[[Report], str]] = {
-    "markdown": money.one,
+    "markdown": whole.render,
     "csv": csv.render,
     "json": json.render,
     "pytest-benchmark": pytest_benchmark.render,

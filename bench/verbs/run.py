@@ -15,7 +15,7 @@ from bench.backends import OWN
 from bench.errors import CANNOT_WRITE, BenchError, cannot_write
 from bench.prices import asked, book
 from bench.progress import duration
-from bench.reports import csv, money
+from bench.reports import csv, whole
 from bench.run import Run
 from bench.suite import Filters, Suite, find, load, plan
 from bench.verbs.report import rendered, say, say_price
@@ -100,7 +100,7 @@ def _conclude(folder: Path, at: book.Price | None, offers: Sequence[book.Price])
     from bench.reports import html  # its charts take a while to import, which no other verb has to wait for
 
     made = rendered(folder, at)
-    table = money.one(made)
+    table = whole.render(made)
     pages = {"table.md": table, "table.csv": csv.render(made), "report.html": html.render([made], offers)}
     for name, text in pages.items():
         folders.write(folder / name, text, "results.jsonl is whole")

@@ -128,7 +128,7 @@ def dropping(program: Program, certain: Program, workload: Workload) -> dict[str
 
 def threads(name: str) -> list[int]:
     """The sizes of the framework's own pools, by its own words or by the kernel's list of threads."""
-    match name:
+    match backends.get(name).engine or name:
         case "torch":
             import torch
 

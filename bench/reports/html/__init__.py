@@ -58,6 +58,7 @@ def render(reports: Sequence[Report], offers: Sequence[Price] = ()) -> str:
         plots=drawn,
         results=content.results(reports),
         costs=content.costs(reports),
+        overheads=content.overheads(reports),
         proofs=content.proofs(reports),
         noise=content.noise(reports),
         without=content.without_number(reports),

@@ -10,11 +10,12 @@ from html import unescape
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import table
+from bench import overhead, table
 from bench.prices.cost import UNKNOWN, Cost
 from bench.prices.rows import Price
 from bench.reports import groups, markdown
 from bench.reports import money as together
+from bench.reports import overheads as over
 from bench.reports.markdown import called, digits
 from bench.table import Report, Row
 
@@ -221,6 +222,20 @@ def proofs(reports: Sequence[Report]) -> Table:
             lines.append(Line(case.backend, row.case.backend, tuple(map(Cell, cells))))
     heads = ("workload", "mode", "precision", "layout", "device", "threads", "fp64", "as timed", "proof")
     return Table("Largest relative difference of any tensor", "backend", heads, tuple(lines))
+
+
+def overheads(reports: Sequence[Report]) -> list[Table]:
+    """What Keras costs over its engine, a table a run."""
+    found, several = [], len(groups.runs(reports)) > 1
+    for number, report in enumerate(groups.runs(reports), 1):
+        lines = []
+        for one in overhead.of_keras(report):
+            name, *rest = over.cells(one)
+            lines.append(Line(name, one.row.case.backend, tuple(map(Cell, rest))))
+        if lines:
+            title = over.TITLE + (f" (run {number})" if several else "")
+            found.append(Table(title, over.HEAD[0], over.HEAD[1:], tuple(lines), over.NOTE.replace("`", "")))
+    return found
 
 
 def noise(reports: Sequence[Report]) -> list[Table]:

@@ -1,0 +1,44 @@
+"""What stands on top of a framework, held against the framework alone: Keras over its engine, round by round. Pure."""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bench import backends, stats
+from bench.table import Report, Row
+
+
+class Overhead(Struct, frozen=True):
+    """A row and the one that it stands on. `ratio` of their steps; its ends are None under six rounds in common."""
+
+    row: Row
+    base: Row
+    ratio: float
+    low: float | None
+    high: float | None
+
+    @property
+    def extra_ms(self) -> float:
+        """What a step takes longer."""
+        assert self.row.step_ms is not None and self.base.step_ms is not None
+        return self.row.step_ms - self.base.step_ms
+
+
+def of_keras(report: Report) -> list[Overhead]:
+    """Every Keras row whose engine's own row was measured too, in all else the same case."""
+    timed = {row.case: row for row in report.rows if row.step_ms is not None}
+    found = []
+    for row in timed.values():
+        if not backends.is_own(row.case.backend) and (engine := backends.get(row.case.backend).engine):
+            base = timed.get(replace(row.case, backend=engine))
+            found += [against(row, base, report.run.suite.rounds)] if base else []
+    return found
+
+
+def against(row: Row, base: Row, rounds: int) -> Overhead:
+    """Paired by round where neither lacks one; else the ratio of the two estimates, without an interval."""
+    ours, theirs = row.process_ms or (), base.process_ms or ()
+    if len(ours) == len(theirs) == rounds:
+        ratio, interval = stats.ratio(ours, theirs)
+        return Overhead(row, base, ratio, *(interval or (None, None)))
+    assert row.step_ms is not None and base.step_ms is not None
+    return Overhead(row, base, row.step_ms / base.step_ms, None, None)

@@ -1,0 +1,69 @@
+"""What Keras costs over its engine: paired by round, of the same case alone, and said where a reader looks."""
+
+import pytest
+from msgspec.structs import replace
+from test_reports import report
+from test_table import CASE, Planned, proof, rounds_of, run_of
+
+from bench import overhead
+from bench.records import Case, Record
+from bench.reports import html, overheads, whole
+from bench.table import Report
+
+NATIVE = replace(CASE, backend="torch")
+KERAS = replace(CASE, backend="keras-torch")
+TIMES = (2.0, 2.2, 2.4, 2.0, 2.2, 2.4)
+
+
+def of(*cases: Case, lost: int = 0, times: float = 1.5) -> Report:
+    records: list[Record] = []
+    for case in cases:
+        scale = times if case.backend.startswith("keras-") else 1.0
+        kept = TIMES[: len(TIMES) - lost] if case == KERAS else TIMES
+        records += [proof(case), *rounds_of(case, *(scale * ms for ms in kept))]
+    return report(records, run_of(*cases), None)
+
+
+def test_the_ratio_is_paired_by_round() -> None:
+    (found,) = overhead.of_keras(of(NATIVE, KERAS))
+    assert (found.row.case, found.base.case) == (KERAS, NATIVE)
+    # The rounds scatter by 20 %, each of them in both: their ratios do not.
+    assert found.ratio == pytest.approx(1.5) and found.low == pytest.approx(1.5) and found.high == pytest.approx(1.5)
+    assert found.extra_ms == pytest.approx(1.1)
+
+
+def test_rounds_that_one_of_them_lacks_leave_no_interval() -> None:
+    (found,) = overhead.of_keras(of(NATIVE, KERAS, lost=1))
+    assert found.low is None and found.high is None and found.ratio > 1
+
+
+@pytest.mark.parametrize(
+    "base",
+    [replace(NATIVE, backend="jax"), replace(NATIVE, mode="compiled"), replace(NATIVE, batch=8)],
+    ids=["engine", "mode", "batch"],
+)
+def test_only_the_same_case_of_its_own_engine_counts(base: Case) -> None:
+    made = of(base, KERAS)
+    assert overhead.of_keras(made) == [] and overheads.render(made) == ""
+    assert "What Keras costs" not in whole.render(made)
+
+
+def test_an_engine_without_a_time_is_no_base() -> None:
+    assert (
+        overhead.of_keras(report(rounds_of(KERAS, *TIMES), run_of(KERAS, Planned(NATIVE, "skipped", "x")), None)) == []
+    )
+
+
+def test_it_is_said_in_the_table_and_on_the_page() -> None:
+    made = of(NATIVE, KERAS)
+    text = whole.render(made)
+    assert "## What Keras costs" in text
+    (line,) = [line for line in text.splitlines() if "| torch    | eager" in line and "2.20" in line and "3.30" in line]
+    assert [cell.strip() for cell in line.split("|")][-5:-1] == ["2.20", "3.30", "1.50 (1.50-1.50)", "1.10"]
+    page = html.render([made], [])
+    assert "Keras over its engine" in page and "1.50 (1.50-1.50)" in page
+    assert "Keras over its engine" not in html.render([of(NATIVE)], [])
+
+
+def test_what_is_quicker_has_a_sign() -> None:
+    assert overheads.cells(overhead.of_keras(of(NATIVE, KERAS, times=0.5))[0])[-1] == "-1.10"
