@@ -101,12 +101,13 @@ def first_of_each_backend(cases: Iterable[Case]) -> list[Case]:
 
 def for_ceilings(cases: list[Case]) -> list[Case]:
     """A case for each installed backend, whatever was filtered out: a machine's ceilings are nobody's in particular."""
-    found = first_of_each_backend(cases)
-    for like in list({(c.precision, c.device, c.threads): c for c in found}.values()):
+    firsts = first_of_each_backend(cases)
+    found = [c for c in firsts if not backends.get(c.backend).engine]  # Keras reaches no more than what it runs on
+    for like in {(c.precision, c.device, c.threads): c for c in firsts}.values():
         kind = like.precision, like.device, like.threads
         here = {c.backend for c in found if (c.precision, c.device, c.threads) == kind}
-        for row in backends.REGISTRY.values():
-            if row.packages and row.name not in here and like.device in row.devices and not row.missing():
+        for row in backends.NATIVE.values():
+            if row.name not in here and like.device in row.devices and not row.missing():
                 found.append(replace(like, backend=row.name, mode=row.modes[0], layout="flat"))
     return found
 

@@ -63,7 +63,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # What is wrong -> the file, and words of the message: what was wanted, where, what was found.
 BAD: dict[str, tuple[str | bytes, Sequence[str]]] = {
     "workload": (source({"workload": '["mpl"]'}), ["no workload 'mpl'", "cnn", "mlp_dropout", "did you mean"]),
-    "backend": (source({"backend": '["pytorch"]'}), ["no backend 'pytorch'", "jax, null, tensorflow, torch"]),
+    "backend": (source({"backend": '["pytorch"]'}), ["no backend 'pytorch'", "null, tensorflow, torch"]),
     "mode": (source({"mode": '["fast"]'}), ["no mode 'fast'", "matrix[0]", "eager", "graph", "compiled"]),
     "phase": (source({"phase": '["test"]'}), ["no phase 'test'", "matrix[0]", "train", "infer"]),
     "measure": (source({"measure": '["speed"]'}), ["no measure 'speed'", "throughput", "latency"]),
@@ -167,7 +167,7 @@ def test_a_bad_suite_is_one_line_and_leaves_nothing(name: str, here: Path, capsy
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("quik", ["no suite 'quik'", "cpu, gate, gpu, null, quick, self, smoke", "did you mean 'quick'?", ".toml"]),
+        ("quik", ["no suite 'quik'", "cpu, gate, gpu, keras, null, quick, self, smoke", "did you mean 'quick'?", ".toml"]),
         ("nothing-like-it", ["no suite", "quick"]),
         ("a\nb", ["no suite 'a"]),
         ("./no.toml", ["no suite file no.toml", "quick"]),
@@ -327,7 +327,7 @@ def test_the_filter_default_is_each_backend_s_headline_mode() -> None:
     ("filters", "word"),
     [
         (Filters(workload=("gpt",)), "no workload 'gpt'; there are cnn, mlp, mlp_dropout"),
-        (Filters(backend=("pytorch",)), "no backend 'pytorch'; there are control, jax, null, tensorflow, torch"),
+        (Filters(backend=("pytorch",)), "no backend 'pytorch'; there are control, jax, keras-jax, "),
         (Filters(mode=("fast",)), "no mode 'fast'; there are compiled, default, eager, graph"),
         (Filters(device=("tpu",)), "no device 'tpu'; there are auto, cpu, gpu"),
         (Filters(backend=("torch", "pytorch")), "no backend 'pytorch'"),

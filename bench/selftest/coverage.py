@@ -44,7 +44,7 @@ def collect(folder: Path, seconds: float) -> None:
     path = folder / "coverage.toml"
     run = _folder(folder)
     told = ["--resume", str(run)] if run.exists() else [str(path), "--out", str(run)]
-    installed = [f'"{b.name}"' for b in backends.REGISTRY.values() if b.packages and not b.missing()]
+    installed = [f'"{b.name}"' for b in backends.NATIVE.values() if not b.missing()]
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(MATRIX.format(rounds=ROUNDS, backends=", ".join(installed)))
     with open(folder / "coverage.log", "ab") as sink:

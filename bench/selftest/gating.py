@@ -41,7 +41,7 @@ NEIGHBOUR = "import time\nwhile True:\n e = time.monotonic() + 7\n while time.mo
 
 def steps() -> list[str]:
     """The steps whose framework is here: paths of `work`'s files."""
-    here = [row.name for row in backends.REGISTRY.values() if row.packages and not row.missing()]
+    here = [row.name for row in backends.NATIVE.values() if not row.missing()]
     return [str(path) for path in sorted(WORK.glob("*_work.py")) if path.stem.removesuffix("_work") in here]
 
 

@@ -51,7 +51,7 @@ def judge(folder: Path) -> list[Finding]:
 
 
 def _wanted() -> list[tuple[str, str, str]]:
-    rows = [row for row in backends.REGISTRY.values() if row.packages and not row.missing()]
+    rows = [row for row in backends.NATIVE.values() if not row.missing()]
     return [(row.name, mode, model) for row in rows for mode in row.modes for model in MODELS]
 
 
