@@ -358,6 +358,13 @@ def test_the_tree_names_every_room() -> None:
     assert gone == set(), "docs/tree.md names these, which are gone"
 
 
+def test_the_keras_page_shows_the_committed_run_as_it_is_reported_now() -> None:
+    text = reporting.text([ROOT / "results/reference/keras-2core"], "markdown", Asked())
+    assert isinstance(text, str)
+    wanted = text.split("## What Keras costs\n\n")[1].split("\n\n")[0] + "\n"
+    assert PAGES["docs/keras.md"].split("<!-- keras: begin -->\n")[1].split("<!-- keras: end -->")[0] == wanted
+
+
 BLOCKS = {"neighbour": "neighbour-2core/table.md", "selftest": "selftest-2core/table.md"}
 
 
