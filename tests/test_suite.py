@@ -167,7 +167,10 @@ def test_a_bad_suite_is_one_line_and_leaves_nothing(name: str, here: Path, capsy
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("quik", ["no suite 'quik'", "cpu, gate, gpu, keras, null, quick, self, smoke", "did you mean 'quick'?", ".toml"]),
+        (
+            "quik",
+            ["no suite 'quik'", "cpu, gate, gpu, keras, null, quick, self, smoke", "did you mean 'quick'?", ".toml"],
+        ),
         ("nothing-like-it", ["no suite", "quick"]),
         ("a\nb", ["no suite 'a"]),
         ("./no.toml", ["no suite file no.toml", "quick"]),
