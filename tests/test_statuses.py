@@ -402,11 +402,11 @@ def test_a_process_that_stood_still(tmp_path: Path) -> None:
     assert float(row["step_ms"]) < 1
 
 
-FENCE = "jax.block_until_ready((self.parameters, self.moments, self.count, list(self._losses), self._pending))"
+FENCE = "device.fence((self.parameters, self.moments, self.count, list(self._losses), self._pending))"
 
 
 @pytest.mark.needs("jax")
-@pytest.mark.parametrize("fence", ["pass", "jax.block_until_ready(list(self._losses))"], ids=["none", "losses only"])
+@pytest.mark.parametrize("fence", ["pass", "device.fence(list(self._losses))"], ids=["none", "losses only"])
 def test_a_fence_that_waits_for_too_little(tmp_path: Path, fence: str) -> None:
     copy = Copy(tmp_path)
     copy.change(f"{JAX}/program.py", FENCE, fence)

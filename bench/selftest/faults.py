@@ -15,7 +15,7 @@ from bench.selftest.seeding import Copy, Matrix
 
 TORCH, TENSORFLOW, JAX = (f"bench/backends/{name}" for name in ("torch", "tensorflow", "jax"))
 NULL = "bench/backends/null/__init__.py"
-FENCE = "jax.block_until_ready((self.parameters, self.moments, self.count, list(self._losses), self._pending))"
+FENCE = "device.fence((self.parameters, self.moments, self.count, list(self._losses), self._pending))"
 JIT = "self.parameters, self.moments, self.count, loss = self._train(self.parameters, self.moments, self.count, *batch)"
 AFRESH = "jax.jit(lambda *told: self._step(*told))"
 TIMED = "        program, step, feed = self.program, self.step, self.feed\n        compiled ="
@@ -49,7 +49,7 @@ CHANGED = (
     ),
     Changed(
         *(2, "a fence on the losses only", "jax", f"{JAX}/program.py", FENCE),
-        new="jax.block_until_ready(list(self._losses))",
+        new="device.fence(list(self._losses))",
         says="not quiet after the fence",
         matrix=QUEUED,
     ),
