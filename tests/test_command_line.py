@@ -355,7 +355,9 @@ def test_list_says_how_to_install_what_is_missing(
 ) -> None:
     monkeypatch.setattr(backends.Backend, "missing", lambda self: "pip install it" if self.packages else "")
     assert main(["list"]) == 0
-    assert capsys.readouterr().out.count("pip install it") == 3
+    assert capsys.readouterr().out.count("pip install it") == sum(
+        bool(row.packages) for row in backends.REGISTRY.values()
+    )
 
 
 def test_show_prints_the_layers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -388,7 +390,9 @@ def test_doctor_says_how_to_install_what_is_missing(
 ) -> None:
     monkeypatch.setattr(backends.Backend, "missing", lambda self: "pip install it")
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.count("pip install it") == 3
+    assert capsys.readouterr().out.count("pip install it") == sum(
+        bool(row.packages) for row in backends.REGISTRY.values()
+    )
 
 
 def test_a_resumed_run_can_be_looked_at_dry(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

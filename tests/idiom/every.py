@@ -26,7 +26,7 @@ Combination = tuple[str, str, str]  # framework, mode, model
 
 
 def installed() -> list[Combination]:
-    rows = [row for row in backends.REGISTRY.values() if row.packages and not row.missing()]
+    rows = [row for row in backends.NATIVE.values() if not row.missing()]
     return [(row.name, mode, model) for row in rows for mode in row.modes for model in MODELS]
 
 

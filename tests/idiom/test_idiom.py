@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FRAMEWORKS, each_framework, python
+from conftest import python
 from every import rows, table, there
 
 from bench import backends
@@ -21,7 +21,7 @@ def each_mode() -> pytest.MarkDecorator:
         ("backend", "mode"),
         [
             pytest.param(name, mode, marks=pytest.mark.needs(name))
-            for name in FRAMEWORKS
+            for name in backends.NATIVE
             for mode in backends.get(name).modes
         ],
     )
@@ -42,7 +42,7 @@ def test_the_loops_import_nothing_of_bench(path: Path) -> None:
     assert [name for name in named if name.split(".")[0] == "bench"] == []
 
 
-@each_framework()
+@pytest.mark.parametrize("backend", [pytest.param(n, marks=pytest.mark.needs(n)) for n in backends.NATIVE])
 def test_a_loop_refuses_a_mode_that_it_lacks(backend: str) -> None:
     done = python("-c", f"import {backend}_loop as l; l.make('mlp', 'woven', 2, None, None)", PYTHONPATH=str(FOLDER))
     assert "ValueError: no mode 'woven' in" in done.stderr
@@ -64,7 +64,7 @@ def test_the_comparison_runs(backend: str, mode: str, tmp_path: Path) -> None:
         assert found[phase]["bench_us"] > 0 < found[phase]["idiom_us"]
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", backends.NATIVE)
 def test_the_comparison_refuses_a_mode_that_the_backend_lacks(framework: str) -> None:
     done = python(FOLDER / "compare.py", framework, "mlp", "--mode", "woven")
     assert done.returncode == 2
