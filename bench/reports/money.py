@@ -47,6 +47,37 @@ def one(report: Report) -> str:
     return "\n\n".join(["## Money", *_sections([report], "###"), " ".join(_notes([report]))]) + "\n"
 
 
+class Beside:
+    """What the lines of one table are held against, reckoned once for all: of 1,000 runs there are thousands."""
+
+    def __init__(self, found: Sequence[Line]) -> None:
+        self.rows: dict[int, list[Row]] = {}
+        self.quickest: dict[int, float] = {}
+        cheapest: dict[int, Line] = {}
+        for line in found:
+            report = id(line.report)
+            self.rows.setdefault(report, []).append(line.row)
+            self.quickest[report] = min(line.seconds, self.quickest.get(report, line.seconds))
+            if line.usd is not None:
+                first = cheapest.setdefault(line.number, line)
+                if first.usd is not None and line.usd < first.usd:
+                    cheapest[line.number] = line
+        self.cheapest = sorted(cheapest.values(), key=lambda line: (line.usd or 0, line.seconds))
+
+    def name(self, line: Line) -> str:
+        """What the row is called among those of its own report."""
+        return called(line.row, self.rows[id(line.report)])
+
+    def under(self, line: Line) -> Decimal | None:
+        """The price of an hour below which the line, its report's quickest, is cheaper than all of another run."""
+        other = next((o for o in self.cheapest[:2] if o.number != line.number), None)
+        if other is None or other.price is None or line.usd is None:
+            return None
+        if line.seconds > self.quickest[id(line.report)]:
+            return None
+        return cost.break_even_price(other.price.usd_per_hour, other.seconds, line.seconds)
+
+
 def render(reports: Sequence[Report]) -> str:
     """Several runs, or one at several prices, beside each other."""
     sections = _sections(reports, "##") or ["No row has a time."]
@@ -90,7 +121,8 @@ def table(found: Sequence[Line]) -> str:
     """Cheapest first; what has no cost comes last, fastest first."""
     marked = dict(zip(map(id, found), best(found), strict=True))
     ordered = sorted(found, key=lambda line: (line.usd is None, line.usd or 0, line.seconds))
-    body = [_cells(line, marked[id(line)], ordered) for line in ordered]
+    beside = Beside(found)
+    body = [_cells(line, marked[id(line)], beside) for line in ordered]
     several = {"run": len({o.number for o in found}) > 1, "price of an hour": len({o.price for o in found}) > 1}
     used = [
         place
@@ -107,7 +139,7 @@ def table(found: Sequence[Line]) -> str:
     )
 
 
-def _cells(line: Line, marked: bool, ordered: Sequence[Line]) -> list[str]:
+def _cells(line: Line, marked: bool, beside: Beside) -> list[str]:
     row, made = line.row, line.row.cost
     old = "~" if line.report.price_age == "stale" else ""
     micro = 1e3 / row.case.batch
@@ -116,7 +148,7 @@ def _cells(line: Line, marked: bool, ordered: Sequence[Line]) -> list[str]:
         "*" if marked else "",
         str(line.number),
         plain(_price(line.price)),
-        plain(name(line, ordered)),
+        plain(beside.name(line)),
         digits(line.seconds * 1e6) + interval(*ends),
         amount(made, "usd_per_million_samples", old),
         "-" if _one(line.price) else amount(made, "usd_per_million_samples_share", old),
@@ -124,31 +156,15 @@ def _cells(line: Line, marked: bool, ordered: Sequence[Line]) -> list[str]:
         amount(made, "inferences_per_usd", old),
         money(made.usd_measured, old),
         money(made.usd_billed, old),
-        money(under(line, ordered), old),
+        money(beside.under(line), old),
         row.status,
     ]
-
-
-def name(line: Line, beside: Sequence[Line]) -> str:
-    """What the row is called among those of its own report."""
-    return called(line.row, [other.row for other in beside if other.report is line.report])
 
 
 def amount(made: cost.Cost, which: str, mark: str) -> str:
     """An amount with its interval."""
     middle, low, high = (getattr(made, which + end) for end in ("", "_low", "_high"))
     return money(middle, mark) + ("" if low is None or high is None else f" ({money(low, '')}-{money(high, '')})")
-
-
-def under(line: Line, beside: Sequence[Line]) -> Decimal | None:
-    """The price of an hour below which the line, the cheapest of its report, is cheaper than all of another run."""
-    if any(o.report is line.report and o.seconds < line.seconds for o in beside):
-        return None
-    others = [o for o in beside if o.usd is not None and o.number != line.number]
-    other = min(others, key=lambda o: o.usd or 0, default=None)
-    if other is None or other.price is None or line.usd is None:
-        return None
-    return cost.break_even_price(other.price.usd_per_hour, other.seconds, line.seconds)
 
 
 def between(found: Sequence[Line]) -> list[str]:
@@ -160,7 +176,8 @@ def between(found: Sequence[Line]) -> list[str]:
     chosen = list(cheapest.values())[:MATRIX]
     if len({line.price for line in chosen}) < 2:
         return []
-    names = [f"{line.number}: {plain(_price(line.price))}, {plain(name(line, found))}" for line in chosen]
+    beside = Beside(found)
+    names = [f"{line.number}: {plain(_price(line.price))}, {plain(beside.name(line))}" for line in chosen]
     body = []
     for title, line in zip(names, chosen, strict=True):
         cells = []

@@ -6,7 +6,7 @@ import altair as alt
 
 from bench.reports import groups, money
 from bench.reports.groups import Group
-from bench.reports.markdown import SOUND, called, digits
+from bench.reports.markdown import SOUND, digits
 from bench.reports.marks import Panel, Sheets, Values, axis, colour, identity, panel, shape
 from bench.table import Report
 
@@ -16,10 +16,10 @@ def cost(reports: Sequence[Report]) -> list[Panel]:
     panels: list[Panel] = []
     several = len(groups.runs(reports)) > 1
     for found in groups.gathered(money.lines(reports), lambda line: groups.titled(line.row)):
-        on = money.best(found)
+        on, beside = money.best(found), money.Beside(found)
         values: Values = []
         for line, best in zip(found, on, strict=True):
-            name = called(line.row, [other.row for other in found if other.report is line.report])
+            name = beside.name(line)
             place = next(i for i, report in enumerate(reports) if report is line.report)
             name += f" (run {line.number})" if several else ""
             usd = None if line.usd is None else float(line.usd)

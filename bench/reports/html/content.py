@@ -136,16 +136,15 @@ def costs(reports: Sequence[Report]) -> list[Table]:
     found = []
     several = len(reports) > 1
     for lines in groups.gathered(together.lines(reports), lambda line: groups.titled(line.row)):
-        made = []
+        made, beside = [], together.Beside(lines)
         for line in sorted(lines, key=lambda line: (line.usd is None, line.usd or 0, line.seconds)):
             place = next(i for i, report in enumerate(reports) if report is line.report)
-            beside = [other.row for other in lines if other.report is line.report]
             number, mark = str(line.number), "~" if line.report.price_age == "stale" else ""
             at = (Cell(f"{number}: {together.named(line.report.price)}", "price", number, place),) if several else ()
-            under = markdown.money(together.under(line, lines), mark)
+            under = markdown.money(beside.under(line), mark)
             last = (Cell(under, "under", number, place),) if len(groups.runs(reports)) > 1 else ()
             cells = (*at, Cell(digits(line.seconds * 1e6)), *_amounts(line.report, place, line.row), *last)
-            made.append(Line(called(line.row, beside), line.row.case.backend, cells))
+            made.append(Line(beside.name(line), line.row.case.backend, cells))
         heads = ("run: price",) if several else ()
         ends = (UNDER,) if len(groups.runs(reports)) > 1 else ()
         made_of = Table(groups.titled(lines[0].row), "row", (*heads, *MONEY, *ends), tuple(made))
