@@ -73,12 +73,15 @@ def chart(trends: Sequence[Trend]) -> Any:
         moved += [{"case": title, "started": started, "moved": True} for started, _, _ in one.changes]
     altair.data_transformers.disable_max_rows()
     base = altair.Chart(pd.DataFrame(rows + moved)).encode(x=altair.X("started:T", title=None))
-    y = altair.Y("step ms:Q", scale=altair.Scale(zero=False))
-    layers = [base.mark_area(opacity=0.25).encode(y="low:Q", y2="high:Q"), base.mark_line(point=True).encode(y=y)]
+    y = altair.Y("step ms:Q", title="ms a step", scale=altair.Scale(zero=False))
+    layers = [
+        base.mark_area(opacity=0.25).encode(y=altair.Y("low:Q", title="ms a step"), y2="high:Q"),
+        base.mark_line(point=True).encode(y=y),
+    ]
     if moved:
         layers.append(base.transform_filter("datum.moved").mark_rule(strokeDash=[4, 4], color="#b03a2e"))
     drawn = altair.layer(*layers).properties(width=360, height=140)
-    return drawn.facet("case:N", columns=2).resolve_scale(y="independent")
+    return drawn.facet(altair.Facet("case:N", title=None), columns=2).resolve_scale(y="independent")
 
 
 def svg(trends: Sequence[Trend]) -> str:
