@@ -104,3 +104,15 @@ def test_the_price_that_won_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert "m5.4xlarge spot in us-east-1 (aws ec2), 0.29678 USD/h: named by --instance" in said
     assert "2.43666 for one of its 8 accelerators" in said
+
+
+def test_a_price_of_a_day_to_come_is_said_and_changes_no_byte(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = []
+    for day in ("2026-11-24", "9999-01-01"):
+        (tmp_path / "prices.toml").write_text(f'[[price]]\ninstance = "box"\nusd_per_hour = 1\nas_of = "{day}"\n')
+        texts.append(report.text([RUN], "markdown", Asked(instance="box")))
+        assert ("the price of box is of a day to come" in capsys.readouterr().err) == (day[0] == "9")
+    assert isinstance(texts[0], str) and isinstance(texts[1], str)
+    assert texts[0] == texts[1].replace("9999-01-01", "2026-11-24")

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -174,8 +174,6 @@ def staleness(price: Price, on: date) -> str:
     age = age_days(price, on)
     if age is None or age > OLD_DAYS:
         return "stale"
-    if age < 0 and price.as_of > datetime.now(UTC).date().isoformat():
-        return "old"  # a day that has not come: somebody has mistyped it
     return "old" if age > (QUIET_SPOT_DAYS if price.price_model == "spot" else QUIET_DAYS) else ""
 
 
@@ -187,8 +185,6 @@ def age_note(price: Price, on: date) -> str:
     if age is None:
         return f"the price of {price.instance} is undated: its costs are marked ~; give its row an as_of"
     marked = "its costs are marked ~" if state == "stale" else "check it before you decide by it"
-    if age < 0:
-        return f"the price of {price.instance} is of a day to come (as of {price.as_of}): {marked}"
     return f"the price of {price.instance} is {age} days old (as of {price.as_of}): {marked}"
 
 

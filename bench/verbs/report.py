@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -162,6 +162,8 @@ def say_price(chosen: Chosen, run: runs.Run, *, always: bool = False) -> None:
         say(chosen.origin)
     if chosen.price and (note := age_note(chosen.price, date.fromisoformat(run.started[:10]))):
         say(note)
+    if chosen.price and chosen.price.as_of > datetime.now(UTC).date().isoformat():
+        say(f"the price of {chosen.price.instance} is of a day to come (as of {chosen.price.as_of}): check it")
 
 
 def say(text: str) -> None:
