@@ -224,3 +224,16 @@ def test_the_order_of_the_points_changes_nothing(found: list[tuple[float, Decima
 def test_a_tie_is_beaten_by_nobody() -> None:
     twice = (0.2, Decimal(1))
     assert pareto.front([twice, twice, (0.2, Decimal(2)), (0.1, Decimal(3))]) == [True, True, False, True]
+
+
+def test_the_ends_of_an_interval_are_those_of_its_time() -> None:
+    found = cost.of(P5EN, timed(0.002, low=0.001, high=0.004))
+    share = found.usd_per_million_samples_share
+    low, high = found.usd_per_million_samples_share_low, found.usd_per_million_samples_share_high
+    assert low is not None and share is not None and high is not None
+    assert (float(share / low), float(high / share)) == pytest.approx((2, 2))
+    # The longer a step takes, the fewer there are for a dollar.
+    answered = cost.of(P5EN, timed(0.002, low=0.001, high=0.004, inference=True))
+    low, middle, high = answered.inferences_per_usd_low, answered.inferences_per_usd, answered.inferences_per_usd_high
+    assert low is not None and middle is not None and high is not None
+    assert low < middle < high and float(high / low) == pytest.approx(4)

@@ -195,3 +195,9 @@ def test_a_gate_that_is_damaged_is_invalid() -> None:
 @pytest.mark.needs("torch")
 def test_every_installed_framework_has_a_step_with_work() -> None:
     assert any("torch_work.py" in path for path in gating.steps())
+
+
+def test_a_slower_arm_is_visited_in_turn_until_it_has_its_pairs() -> None:
+    slower = [("a", 0.1), ("b", 0.1)]
+    taken = {slower[0]: gating.WORKED - 1, slower[1]: gating.WORKED}
+    assert [gating.due(number, slower, taken) for number in range(3)] == [[slower[0]], [], [slower[0]]]

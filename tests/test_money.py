@@ -87,3 +87,27 @@ def test_a_row_without_a_time_is_left_out() -> None:
 def test_names_stay_text() -> None:
     text = money.render([report({CASE: 1.0}, replace(PRICE, instance="<script>a|b</script>"))])
     assert "<script>" not in text and "&lt;script&gt;a\\|b" in text
+
+
+def cells(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_a_row_that_its_own_machine_beats_is_cheapest_at_no_price() -> None:
+    text = money.render([report({CASE: 1.0, BATCH: 1000.0}), report({JAX: 10.0}, CHEAP, "2026-11-25T00:00:00Z")])
+    head, _, *rows = cells(text)
+    row, under = head.index("row"), head.index("cheapest under USD/h")
+    assert {line[row]: line[under] for line in rows[:3]}["torch eager batch 512"] == "-"
+    assert [line[under] for line in rows[:3]].count("-") == 1
+
+
+def test_rows_of_one_backend_are_told_apart() -> None:
+    named = [line[1] for line in cells(money.one(report({CASE: 1.0, BATCH: 1.0}))) if "torch" in line[1]]
+    assert sorted(named) == ["torch eager batch 512", "torch eager batch 64"]
+
+
+def test_cases_without_a_time_are_counted_where_the_run_is_named() -> None:
+    records = [proof(CASE), *rounds_of(CASE, *[2.0] * 6), failure(JAX, 0)]
+    made = table.report(run_of(CASE, JAX), latest(records), PRICE)
+    assert "Without a time, and in no table here: 1 error" in money.render([made, report({CASE: 1.0}, CHEAP)])
+    assert "Without a time" not in money.render([report({CASE: 1.0}), report({CASE: 1.0}, CHEAP)])

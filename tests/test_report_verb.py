@@ -63,6 +63,8 @@ def test_repricing_changes_no_time() -> None:
     [
         ([RUN], "xml", Asked(), (), None, "no format 'xml'; there are markdown, csv"),
         ([RUN, RUN], "csv", Asked(), (), None, "is named twice"),
+        ([RUN], "csv", Asked(), ("c5.2xlarge", "c5.2xlarge"), None, "c5.2xlarge is named twice"),
+        ([RUN], "focus", Asked(), (), None, "there is nothing to write; name an --instance"),
         ([RUN], "pytest-benchmark", Asked(), TWO, None, "is of one run at one price, found 2"),
         ([RUN], "csv", Asked(instance="p5.48xlarge"), TWO, None, "leave out --instance and --price-per-hour"),
         ([RUN], "csv", Asked(), ("p5.48xlarg",), None, "the nearest names are p5.48xlarge"),

@@ -111,6 +111,15 @@ def test_a_session_says_where_its_time_went(finished: Finished) -> None:
     assert last.waited_seconds < 1  # `--patience 0`
 
 
+def test_the_page_is_of_this_run(finished: Finished) -> None:
+    page = (finished.folder / "report.html").read_text()
+    assert (
+        page.rstrip().endswith("</html>")
+        and 'id="numbers-1"' in page
+        and json.loads((finished.folder / "run.json").read_bytes())["started"] in page
+    )
+
+
 def test_the_table_is_printed_and_kept(finished: Finished) -> None:
     table = (finished.folder / "table.md").read_text()
     assert finished.out.startswith(table)

@@ -78,6 +78,8 @@ def test_every_installed_backend_is_asked_for_the_ceilings_whatever_is_filtered_
         ("jax", "compiled", 1, "flat"),
     ]
     assert schedule.for_ceilings([NULL]) == []
+    keras = schedule.for_ceilings([replace(CASE, backend="keras-torch")])
+    assert [case.backend for case in keras] == ["torch", "jax"], "Keras reaches no more than what it runs on"
 
 
 def test_every_worker_goes_first_at_times() -> None:

@@ -6,7 +6,7 @@ They are collected for the time there is, on top of those that are there; `rates
 import random
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import exp
 from pathlib import Path
 from statistics import median
@@ -35,6 +35,7 @@ WORK = Path(__file__).parent / "work"
 TRIAL, TRIED = 200, 3  # products, and pairs, that tell what one product adds
 WORKED = 30  # pairs with real extra work, of each step and effect: enough for what the work really adds
 DEADLINE = 300.0
+Cell = tuple[str, float]  # a step's file, and by how much the candidate is to be slower
 # A process that takes one core for a while and leaves it, again and again.
 NEIGHBOUR = "import time\nwhile True:\n e = time.monotonic() + 7\n while time.monotonic() < e: pass\n time.sleep(7)"
 
@@ -58,9 +59,7 @@ def collect(folder: Path, seconds: float, *, neighbour: bool) -> None:
         for number in _numbers(dockets.values()):
             if all(docket.lost(docket.comparison.pairings[0]) for docket in dockets.values()):
                 return
-            # In each round every step with identical arms, and one that is slower in the candidate, in turn.
-            worked = slower[number % len(slower)]
-            visited = [*same, *([worked] if _taken(dockets[worked]) < WORKED else [])]
+            visited = [*same, *due(number, slower, {cell: _taken(docket) for cell, docket in dockets.items()})]
             for cell in random.Random(number).sample(visited, len(visited)):
                 if monotonic() > until:
                     return
@@ -75,6 +74,12 @@ def collect(folder: Path, seconds: float, *, neighbour: bool) -> None:
             beside.kill()
         for docket in dockets.values():
             docket.close()
+
+
+def due(number: int, slower: Sequence[Cell], taken: Mapping[Cell, int]) -> list[Cell]:
+    """Besides the identical arms a round has one that is slower in the candidate, in turn, until it has its pairs."""
+    cell = slower[number % len(slower)]
+    return [cell] if taken[cell] < WORKED else []
 
 
 def _taken(docket: Docket) -> int:

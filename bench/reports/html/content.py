@@ -161,19 +161,11 @@ MONEY = (
 
 
 def _amounts(report: Report, place: int, row: Row) -> Iterable[Cell]:
-    yield usd(
-        report,
-        place,
-        row,
-        lambda c: (c.usd_per_million_samples, c.usd_per_million_samples_low, c.usd_per_million_samples_high),
-    )
-    share = usd(
-        report,
-        place,
-        row,
-        lambda c: (c.usd_per_million_samples, c.usd_per_million_samples_low, c.usd_per_million_samples_high),
-        "share",
-    )
+    def million(c: Cost) -> Sequence[Decimal | None]:
+        return c.usd_per_million_samples, c.usd_per_million_samples_low, c.usd_per_million_samples_high
+
+    yield usd(report, place, row, million)
+    share = usd(report, place, row, million, "share")
     mark = "~" if report.price_age == "stale" else ""
     yield replace(share, text=together.amount(row.cost, "usd_per_million_samples_share", mark)) if share.kind else share
     yield usd(report, place, row, lambda c: (c.usd_per_epoch, c.usd_per_epoch_low, c.usd_per_epoch_high))
