@@ -46,7 +46,8 @@ def allowed(step: Step, feed: Iterator[Any], read: Callable[[], object], *, thre
     """CPU seconds that may follow a fence: three times the most that followed steps whose results the host has read.
 
     Never more than half of what could be seen at all, or no fence could ever be found missing, but for idle threads
-    that spin longer (OpenBLAS's do, one of two cores for the whole window): as much as they did, and the margin.
+    that spin longer (OpenBLAS's do, one of two cores for the whole window): as much as they did, and a quarter of the
+    rest, for a window may oversleep. Work that goes on takes what they leave.
     `BenchError` where the steps before left much more to do than one step does, which no spinning depends on.
     """
     read()  # what an unfenced burst has left behind is over now, or never will be by reading
@@ -62,7 +63,10 @@ def allowed(step: Step, feed: Iterator[Any], read: Callable[[], object], *, thre
             f"work goes on after the step returned: this process was busy for {backlog:.2g} s after its last step, and "
             f"for {one:.2g} s after a single one; return what waits for all of it"
         )
-    return max(max(spun) + MARGIN, min(SLACK * max(spun) + MARGIN, threads * WINDOW / 2))
+    most, seen = max(spun), threads * WINDOW
+    if SLACK * most + MARGIN <= seen / 2:
+        return SLACK * most + MARGIN
+    return max(seen / 2, most + max(MARGIN, (seen - most) / 4))
 
 
 def after_fence(step: Step, feed: Iterator[Any], fence: Fence, *, steps: int) -> float:

@@ -65,6 +65,23 @@ def test_work_that_a_fence_does_not_wait_for_is_seen(queue: Queue) -> None:
     assert left > allowed
 
 
+@pytest.mark.parametrize(
+    ("spun", "threads", "most"),
+    [
+        (0.0, 2, 0.001),
+        (0.006, 2, 0.019),
+        (0.010, 2, 0.020),
+        (0.020, 2, 0.025),  # OpenBLAS on two cores: an overslept window shows 21 ms of it, missing work 40
+        (0.020, 1, 0.021),
+        (0.060, 4, 0.065),
+    ],
+)
+def test_how_much_spinning_is_allowed(spun: float, threads: int, most: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiet, "cpu_seconds", lambda: spun)
+    monkeypatch.setattr(quiet, "drained", lambda: 0.0)
+    assert quiet.allowed(lambda batch: None, FEED, lambda: None, threads=threads) == pytest.approx(most)
+
+
 def test_an_honest_fence_leaves_no_more_than_is_allowed(queue: Queue) -> None:
     allowed = quiet.allowed(queue.step, FEED, queue.wait, threads=2)
     # As the harness does: what another process's noise may add is looked at again.
