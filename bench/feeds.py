@@ -6,18 +6,29 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bench import datasets
+from bench import datasets, samples
 from bench.workload import Workload, batches
 
+DISTINCT = 512  # samples that a workload without a data set draws, before it repeats them
 Data = list[tuple[np.ndarray, np.ndarray]]
 
 
-def write(path: Path, *, data: str, size: int, count: int, seed: int) -> None:
-    """`count` batches of `size` images of a data set: uint8 `(count, size, 28, 28)` and labels `(count, size)`.
+def file(folder: Path, workload: Workload, data: str, size: int) -> Path:
+    """Where a folder keeps the batches of a case: workloads that take 28x28 images share them."""
+    owner = "" if workload.takes_28x28() else f"{workload.name}-"
+    return (folder / f"{owner}{data}-{size}.npz").absolute()
+
+
+def write(path: Path, workload: Workload, *, data: str, size: int, count: int, seed: int) -> None:
+    """`count` batches of `size` samples: uint8 images or int32 tokens `(count, size, ...)`, and their labels.
 
     MemoryError where they would not fit.
     """
-    images, labels = datasets.load(datasets.locate(data))
+    if workload.takes_28x28():
+        images, labels = datasets.load(datasets.locate(data))
+    else:
+        many = min(size * count, max(DISTINCT, size))
+        images, labels = samples.draw(workload, np.random.Generator(np.random.PCG64(seed)), many)
     # Linux grants memory that it does not have and kills for it later: say no here, while it is only one row.
     if 2 * count * size * images[0].nbytes > psutil.virtual_memory().available:
         raise MemoryError
@@ -33,7 +44,7 @@ def write(path: Path, *, data: str, size: int, count: int, seed: int) -> None:
 
 
 def read(path: Path, workload: Workload, count: int | None = None) -> Data:
-    """The first `count` batches (by default all) as the workload takes them: float32 `(size, *input)`, int32."""
+    """The first `count` batches (by default all) as the workload takes them, float32 or int32, and int32 labels."""
     with np.load(path) as file:
         images, labels = file["images"][:count], file["labels"][:count]
-    return [(workload.shape_images(x), y) for x, y in zip(images, labels, strict=True)]
+    return [(workload.shape_samples(x), y) for x, y in zip(images, labels, strict=True)]

@@ -124,7 +124,7 @@ class Gatekeeper:
             if self._proved(arm, group) or path in self.making or proofs.cached(path):
                 continue
             try:
-                files = {f"{data}/{batch}": docket.feed(data, batch) for data, batch in subject.feeds}
+                files = {f"{data}/{batch}": docket.feed(subject.workload, data, batch) for data, batch in subject.feeds}
                 log = docket.log("proof", arm, case)
                 self.making[path] = proofs.Making(subject, path, files, log=log, deadline=deadline, launch=arm.launch)
             except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from bench.errors import BenchError
-from bench.evidence import BATCH, SEED, STEPS, Evidence
+from bench.evidence import SEED, Evidence
 from bench.layers import Dropout
 from bench.placement import Array
 from bench.workload import SGD, Workload
@@ -110,7 +110,8 @@ def summary(found: Evidence) -> dict[str, tuple[float, float]]:
 def shorten(workload: Workload, found: Evidence) -> Golden:
     """The golden evidence in brief of a trusted fp64 run."""
     losses = [float(x) for x in found["losses"]]
-    return Golden(workload.name, workload.deterministic().digest, STEPS, BATCH, SEED, losses, summary(found))
+    proof, digest = workload.proof, workload.deterministic().digest
+    return Golden(workload.name, digest, proof.steps, proof.batch, SEED, losses, summary(found))
 
 
 def golden(workload: Workload, folder: Path = Path(__file__).parent / "workloads" / "golden") -> Golden | None:
@@ -137,7 +138,7 @@ def inference_break(found: Mapping[str, Array], allowed: float) -> Break | None:
 
 def dropout_break(workload: Workload, found: Mapping[str, Array]) -> Break | None:
     """Whether each Dropout dropped its share, scaled the rest, and drew anew for each sample and step."""
-    for place in workload.placed():
+    for place in workload.walk():
         if not isinstance(place.layer, Dropout) or not place.layer.rate:
             continue
         rate, values = place.layer.rate, found[f"dropout/{place.path}"].reshape(4, -1)

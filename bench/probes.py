@@ -31,13 +31,13 @@ class Probe(Workload, frozen=True):
 
 def probe(columns: tuple[float, ...], inputs: int, layers: tuple[Layer, ...] = (), rate: float = 0.0) -> Probe:
     stack = (*layers, Dense(len(columns)))
-    return Probe("canary", "", (inputs,), len(columns), stack, SGD(rate), columns)
+    return Probe("canary", "", (inputs,), len(columns), stack, SGD(rate), columns=columns)
 
 
 def convolution(columns: tuple[float, ...]) -> Probe:
     """`TERMS` products a column again, as one convolution with a kernel as large as its image."""
     stack = (Conv2D(len(columns), kernel=8), Flatten())
-    return Probe("canary", "", (8, 8, TERMS // 64), len(columns), stack, SGD(0.0), columns)
+    return Probe("canary", "", (8, 8, TERMS // 64), len(columns), stack, SGD(0.0), columns=columns)
 
 
 def disagreement(backend: BackendModule, settings: Settings) -> str:

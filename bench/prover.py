@@ -17,7 +17,7 @@ AT_ONCE = 2  # most of a proof is importing and compiling on one core
 class Prover:
     """`records` are the run's, as they grow; `feed` gives the file of a data set's batches of one size."""
 
-    def __init__(self, run: Run, logs: Path, records: dict[Key, Record], feed: Callable[[str, int], str]) -> None:
+    def __init__(self, run: Run, logs: Path, records: dict[Key, Record], feed: Callable[[str, str, int], str]) -> None:
         self.run, self.logs, self.records, self.feed = run, logs, records, feed
         self.begun: dict[tuple[str, ...], proofs.Making | WorkerFailed] = {}
         self.evidence: dict[str, Evidence] = {}
@@ -32,7 +32,7 @@ class Prover:
             try:
                 log, deadline = self.log(cases[0]), self.run.deadline
                 feeds = () if is_own(subject.backend) else subject.feeds
-                files = {f"{data}/{batch}": self.feed(data, batch) for data, batch in feeds}
+                files = {f"{data}/{batch}": self.feed(subject.workload, data, batch) for data, batch in feeds}
                 self.begun[worker] = proofs.Making(subject, path, files, log=log, deadline=deadline)
             except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes
                 self.begun[worker] = error

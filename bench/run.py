@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.machine import Machine
 from bench.suite import Filters, Planned, Suite
 
-SHARED = ("layers", "placement", "workload", "program", "datasets", "feeds", "evidence", "probes", "worker")
+SHARED = ("placement", "workload", "program", "datasets", "feeds", "samples", "evidence", "probes", "worker")
 
 
 class Program(Struct, frozen=True):
@@ -94,9 +94,13 @@ def harness() -> str:
 
 def adapter_digest(backend: str) -> str:
     """Digest of what a proof of this backend depends on in our own code."""
-    package = Path(__file__).parent
+    package, row = Path(__file__).parent, backends.get(backend)
+    folders = ["layers", f"backends/{row.folder}", *([f"backends/{row.engine}"] if row.engine else [])]
     return source_digest(
-        [*(package / f"{name}.py" for name in SHARED), *sorted((package / "backends" / backend).glob("*.py"))]
+        [
+            *(package / f"{name}.py" for name in SHARED),
+            *(file for folder in folders for file in sorted((package / folder).glob("*.py"))),
+        ]
     )
 
 

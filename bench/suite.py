@@ -236,7 +236,7 @@ def _cases(matrix: Matrix, machine: Machine, filters: Filters) -> list[tuple[Cas
         resolved = asked | {
             "mode": backend.modes[0] if asked["mode"] == "default" else asked["mode"],
             "layout": layout,
-            "data": datasets.locate(asked["data"]).name,
+            "data": datasets.fitting(asked["data"], workload),
             "device": _device(asked["device"], machine, backend),
             "threads": _threads(asked["threads"], machine),
         }

@@ -251,7 +251,7 @@ def priced(row: Row, price: Price | None) -> Row:
         high=None if row.step_ms_high is None else row.step_ms_high / 1e3,
         batch=row.case.batch,
         inference=row.case.phase == "infer",
-        epoch=datasets.TRAINING_IMAGES.get(row.case.data),
+        epoch=datasets.epoch(row.case.workload, row.case.data),
         measured=row.measured_seconds,
         occupied=row.occupied_seconds,
         break_even=row.break_even_seconds,

@@ -136,7 +136,7 @@ class Worker:
                         # A compiler may be wrong at one batch size alone, which no rung of the ladder has.
                         program = self.backend.build(certain, replace(settings, mode="eager"))
                         found[f"eager/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first)
-        for place in workload.placed():
+        for place in workload.walk():
             if rate := getattr(place.layer, "rate", 0.0):
                 found[f"dropout/{place.path}"] = probes.dropout_masks(self.backend, self.settings, rate)
         if certain != workload:

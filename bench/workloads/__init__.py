@@ -1,6 +1,7 @@
-"""The shipped workloads, one file each with a `WORKLOAD`; the folder is the registry."""
+"""The shipped workloads, one file each with a `WORKLOAD` and perhaps a `TINY` of it; the folder is the registry."""
 
 import difflib
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -9,14 +10,25 @@ from bench.workload import Workload
 
 
 def names() -> list[str]:
-    return sorted(module.name for module in iter_modules(__path__))
+    return sorted(_shipped())
 
 
 def get(name: str) -> Workload:
     """The workload `name`; a `BenchError` with the list of known ones otherwise."""
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
+    known = _shipped()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise BenchError(f"no workload '{name}'; there are {', '.join(names())}{hint}")
-    workload: Workload = import_module(f"bench.workloads.{name}").WORKLOAD
-    return workload
+        raise BenchError(f"no workload '{name}'; there are {', '.join(sorted(known))}{hint}")
+    return known[name]
+
+
+@cache
+def _shipped() -> dict[str, Workload]:
+    found: dict[str, Workload] = {}
+    for file in iter_modules(__path__):
+        module = import_module(f"bench.workloads.{file.name}")
+        found[file.name] = module.WORKLOAD
+        if tiny := getattr(module, "TINY", None):
+            found[f"{file.name}_tiny"] = tiny
+    return found
