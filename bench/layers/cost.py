@@ -1,4 +1,4 @@
-"""What a layer costs: arithmetic and memory traffic, as counts; where its initial values lie. No framework, no array."""
+"""What a layer costs, as counts: arithmetic and memory traffic. Where its initial values lie. It knows no array."""
 
 from math import prod, sqrt
 

@@ -1,4 +1,4 @@
-"""ResNet-50 (He et al. 2016) as PyTorch's torchvision and most benchmarks have it: the stride in the 3x3 convolution."""
+"""ResNet-50 (He et al. 2016) as torchvision and most benchmarks have it: the stride in the 3x3 convolution."""
 
 from bench.layers import BatchNorm, Conv2D, Dense, GlobalAveragePool, Layer, MaxPool, ReLU, Residual
 from bench.workload import SGD, Proof, Workload
