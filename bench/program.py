@@ -59,7 +59,7 @@ class Program(Protocol):
         """Traces or compilations since the program was built; must not grow inside a timed burst. None: not known."""
 
     def kinds(self, logits: Any = None) -> dict[str, str]:
-        """Of every parameter and state by its path, and of `logits` that `infer` returned: NumPy's dtype, `cpu` or `gpu`."""
+        """Of each parameter and state by path, and of `logits` that `infer` returned: NumPy's dtype, `cpu` or `gpu`."""
 
     def peak_bytes(self) -> int | None:
         """The device allocator's peak since the program was built, or None where the host's memory is the device's."""
