@@ -59,7 +59,7 @@ class Arm(Struct, frozen=True):
         row = backends.get(case.backend)
         if not row.packages:
             return case  # it has no other mode, precision or layout
-        if reason := row.why_not(mode=changed.mode, layout=changed.layout, device=changed.device):
+        if reason := row.why_not(**changed.asked):
             raise BenchError(f"the base arm cannot measure '{case}': {reason}")
         return changed
 

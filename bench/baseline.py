@@ -121,7 +121,7 @@ def _check_sample(folder: Path, sample: Sample, found: dict[Key, Record]) -> Non
     pilot = found.get((case, PILOT_ROUND))
     if not isinstance(pilot, Pilot):
         raise _invalid(folder, f"without the pilot of '{case}'")
-    wanted = 1 if case.measure == "latency" else pilot.steps_per_burst
+    wanted = (1 if case.measure == "latency" else pilot.steps_per_burst) * case.steps_per_call
     if sample.steps != wanted:
         where = f"round {sample.origin.round + 1} of '{case}' has {sample.steps} steps a burst"
         raise _invalid(folder, f"inconsistent: {where}, its pilot chose {wanted}")

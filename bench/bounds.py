@@ -108,10 +108,9 @@ def _floors(case: Case, batch: int, found: Ceilings) -> tuple[float, float]:
 def _dispatch(case: Case, step: float, pilot: Pilot, found: Ceilings) -> float:
     """The host's share: until a call returns; or, where a call does its work before it returns, what a step on one
     image takes beyond that image's own floor."""
-    blocks = (
-        pilot.dispatch_seconds >= program.BLOCKING * step if case.batch == 1 else pilot.one_image_seconds is not None
-    )
+    dispatch = pilot.dispatch_seconds / case.steps_per_call
+    blocks = dispatch >= program.BLOCKING * step if case.batch == 1 else pilot.one_image_seconds is not None
     if not blocks:
-        return min(1.0, pilot.dispatch_seconds / step)
-    alone = step if case.batch == 1 else pilot.one_image_seconds or 0.0
+        return min(1.0, dispatch / step)
+    alone = step if case.batch == 1 else (pilot.one_image_seconds or 0.0) / case.steps_per_call
     return min(1.0, max(0.0, alone - max(_floors(case, 1, found))) / step)

@@ -5,7 +5,7 @@ Keys: `logits`, `loss`, `gradient/<path>`, `losses` (each optimiser step), `weig
 
 import numpy as np
 
-from bench import samples
+from bench import feeds, samples
 from bench.placement import Array
 from bench.program import Program
 from bench.workload import Workload, batches
@@ -23,18 +23,18 @@ def proof_batches(workload: Workload) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(workload.shape_samples(x), y) for x, y in drawn]
 
 
-def climb(program: Program, workload: Workload) -> Evidence:
+def climb(program: Program, workload: Workload, steps_per_call: int = 1) -> Evidence:
     """All rungs on a fresh program: logits by the very `infer`, losses and weights by the very `train` of the clock."""
-    return climb_on(program, proof_batches(workload))
+    return climb_on(program, proof_batches(workload), steps_per_call)
 
 
-def climb_on(program: Program, data: list[tuple[np.ndarray, np.ndarray]]) -> Evidence:
+def climb_on(program: Program, data: feeds.Data, steps_per_call: int = 1) -> Evidence:
     """All rungs on a fresh program and these batches, the first of which is that of the first three rungs."""
     x, y = data[0]
     logits = program.logits(x)
     evidence: Evidence = {"logits": logits, "loss": np.array([cross_entropy(logits, y)])}
     evidence |= {f"gradient/{path}": array for path, array in program.gradients(x, y).items()}
-    for batch in [program.put(x, y) for x, y in data]:
+    for batch in [program.put(x, y) for x, y in feeds.calls(data, steps_per_call, whole=False)]:
         program.train(batch)
     program.fence()
     evidence["losses"] = program.losses()
@@ -42,11 +42,11 @@ def climb_on(program: Program, data: list[tuple[np.ndarray, np.ndarray]]) -> Evi
     return evidence
 
 
-def first_losses(program: Program, phase: str, data: list[tuple[np.ndarray, np.ndarray]]) -> Array:
+def first_losses(program: Program, phase: str, data: feeds.Data, steps_per_call: int = 1) -> Array:
     """The losses of the first batches: while training, or of the untouched model's `infer`. Shape `(len(data),)`."""
     if phase == "infer":
         return np.array([cross_entropy(program.logits(x), y) for x, y in data])
-    for x, y in data:
+    for x, y in feeds.calls(data, steps_per_call, whole=False):
         program.train(program.put(x, y))
     program.fence()
     return program.losses()

@@ -1,6 +1,7 @@
 """The batches of a run, drawn once by the parent and kept as a file: every backend reads the same bytes."""
 
 import os
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,19 @@ def write(path: Path, workload: Workload, *, data: str, size: int, count: int, s
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)  # a full disk must not keep half of it
+
+
+def calls(data: Data, steps: int, *, whole: bool = True) -> Data:
+    """The batches in groups of `steps`, `(steps, size, ...)` each, for programs that take so many in a call.
+
+    The last group begins again at the first batch where it has too few, or is smaller where it need not be `whole`.
+    """
+    if steps == 1:
+        return data
+    groups = [data[at : at + steps] for at in range(0, len(data), steps)]
+    if whole:
+        groups[-1] = list(islice(chain(groups[-1], cycle(data)), steps))
+    return [(np.stack([x for x, _ in group]), np.stack([y for _, y in group])) for group in groups]
 
 
 def read(path: Path, workload: Workload, count: int | None = None) -> Data:

@@ -81,7 +81,7 @@ def sample(worker: Process, subject: Subject, chosen: Pilot, until: float) -> Sa
         case=subject.case,
         origin=subject.origin,
         first_calls=warmed.first_calls,
-        steps=steps,
+        steps=steps * subject.case.steps_per_call,
         wall_ns=bursts.wall_ns,
         cpu_ns=bursts.cpu_ns,
         switches=bursts.switches,

@@ -18,7 +18,12 @@ from bench.workload import SGD, Workload
 
 RUNGS = ("logits", "loss", "gradient", "losses", "weight")
 # How far a measured precision may stand from the fp64 run: about thirty times what was seen on the shipped workloads.
-FLOOR = {"fp32": {"SGD": 1e-4, "Adam": 5e-3}, "fp64": {"SGD": 1e-12, "Adam": 1e-9}}
+FLOOR = {
+    "fp64": {"SGD": 1e-12, "Adam": 1e-9},
+    "fp32": {"SGD": 1e-4, "Adam": 5e-3},
+    "tf32": {"SGD": 5e-2, "Adam": 2e-1},
+    "bf16": {"SGD": 2e-1, "Adam": 5e-1},
+}
 # Of an honest mask's counts, one in a thousand million lies outside the bounds.
 DROPOUT_ERROR = 1e-9
 

@@ -39,15 +39,23 @@ class Subject(Struct, frozen=True):
     threads: int
     feeds: Feeds
     seed: int
+    steps_per_call: int = 1
 
     def settings(self, cache: str = "") -> Settings:
-        return Settings(self.mode, self.precision, self.layout, self.device, self.threads, cache)
+        return Settings(
+            self.mode,
+            self.precision,
+            self.layout,
+            self.device,
+            self.threads,
+            cache,
+            steps_per_call=self.steps_per_call,
+        )
 
 
 def subject_of(case: Case, feeds: Feeds, seed: int) -> Subject:
-    return Subject(
-        case.workload, case.backend, case.mode, case.precision, case.layout, case.device, case.threads, feeds, seed
-    )
+    axes = (case.workload, case.backend, case.mode, case.precision, case.layout, case.device, case.threads)
+    return Subject(*axes, feeds, seed, case.steps_per_call)
 
 
 class Verdict(Struct, frozen=True):

@@ -19,7 +19,7 @@ from bench.machine import Machine, no_gpu
 from bench.records import Case
 
 MAX_BATCH = 2**20
-Count = Annotated[int, Meta(ge=1)]
+Chained = Annotated[int, Meta(ge=1, le=32)]  # a program keeps the losses of 32 steps
 Words = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
@@ -56,7 +56,7 @@ class Matrix(Struct, frozen=True, forbid_unknown_fields=True):
     device: Words = ("auto",)
     threads: Annotated[tuple[Annotated[int, Meta(ge=0, le=4096)], ...], Meta(min_length=1)] = (0,)
     input: Words = ("resident",)
-    steps_per_call: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1,)
+    steps_per_call: Annotated[tuple[Chained, ...], Meta(min_length=1)] = (1,)
     recipe: Words = ("plain",)
     margin: Annotated[float, Meta(gt=0, lt=HARMLESS)] = MARGIN
 
@@ -106,7 +106,6 @@ KNOWN: dict[str, Sequence[object]] = {
     "data": ("auto", *datasets.ORDER),
     "device": ("auto", *backends.DEVICES),
     "input": ("resident",),
-    "steps_per_call": (1,),
     "recipe": ("plain",),
 }
 
@@ -264,7 +263,7 @@ def _threads(asked: int, machine: Machine) -> int:
 
 def _planned(case: Case) -> Planned:
     backend = backends.get(case.backend)
-    if reason := backend.why_not(mode=case.mode, layout=case.layout, device=case.device):
+    if reason := backend.why_not(**case.asked):
         return Planned(case, "unsupported", reason)
     if reason := backend.missing():
         return Planned(case, "skipped", reason)

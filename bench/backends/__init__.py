@@ -13,8 +13,10 @@ from bench.program import BackendModule
 MODES = ("eager", "graph", "compiled")
 PHASES = ("train", "infer")
 MEASURES = ("throughput", "latency")
-PRECISIONS = ("fp32", "fp64")
-ITEM_BYTES = {"fp32": 4, "fp64": 8}
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp64")
+ITEM_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp64": 8}  # of an activation
+NO_FP16 = "fp16 wants its loss scaled, which no adapter does; use bf16, which has fp32's range"
+NO_TF32 = "tf32 is arithmetic of NVIDIA's tensor cores; on a CPU use fp32 or bf16"
 LAYOUTS = ("nchw", "nhwc")
 DEVICES = ("cpu", "gpu")
 EVERY = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "CUDA_CACHE_PATH", "OMP_NUM_THREADS")  # that every adapter sets
@@ -26,6 +28,7 @@ class Backend(Struct, frozen=True):
 
     `computes`: its steps do the workload's work, so that they have rivals and a price. `sets`: the environment
     variables that its adapter sets itself, whatever the shell says. `engine`: what Keras runs on in this row.
+    `chains`: the modes and devices ("graph", "gpu") in which one call can make several steps.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Backend(Struct, frozen=True):
     computes: bool = True
     sets: tuple[str, ...] = ()
     engine: str = ""
+    chains: tuple[str, ...] = ()
 
     def missing(self) -> str:
         """Why the backend cannot run here and the command that installs it; empty if its packages are found."""
@@ -61,7 +65,7 @@ class Backend(Struct, frozen=True):
         found = import_module(f"bench.backends.{self.folder}")
         return cast(BackendModule, found.Keras(self.engine) if self.engine else found)
 
-    def why_not(self, *, mode: str, layout: str, device: str) -> str:
+    def why_not(self, *, mode: str, layout: str, device: str, precision: str = "fp32", steps_per_call: int = 1) -> str:
         """Why this combination does not exist in the backend, as far as that is known without importing it."""
         if mode not in self.modes:
             return self.lacks.get(mode, f"{self.name} has no mode {mode}")
@@ -69,6 +73,14 @@ class Backend(Struct, frozen=True):
             return self.lacks.get(layout, f"{self.name} has no layout {layout}")
         if device not in self.devices:
             return self.lacks.get(device, f"{self.name} has no device {device}")
+        if precision == "fp16":
+            return NO_FP16
+        if precision == "tf32" and device == "cpu":
+            return NO_TF32
+        if precision not in ("fp32", "fp64") and not self.packages:
+            return self.lacks["precision"]
+        if steps_per_call > 1 and not {mode, device} & {*self.chains}:
+            return self.lacks["steps_per_call"]
         return ""
 
 
@@ -85,6 +97,8 @@ def _without_model(name: str, why: str) -> Backend:
             **dict.fromkeys(("graph", "compiled"), f"{why}: one mode is enough"),
             "nchw": f"{why}: one layout is enough",
             "gpu": f"{why}, on the CPU alone",
+            "precision": f"{why}: fp32 is enough",
+            "steps_per_call": f"{why}: one step a call is enough",
         },
         devices=("cpu",),
         computes=False,
@@ -101,7 +115,11 @@ NATIVE = {
             packages=("torch",),
             distributions=("torch",),
             extra="torch",
-            lacks={"graph": "torch has no graph mode of its own; torch.compile is the mode 'compiled'"},
+            lacks={
+                "graph": "torch has no graph mode of its own; torch.compile is the mode 'compiled'",
+                "steps_per_call": "torch makes several steps in one call by CUDA graphs alone, which a CPU has not",
+            },
+            chains=("gpu",),
             sets=(*EVERY, "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
         ),
         Backend(
@@ -111,6 +129,8 @@ NATIVE = {
             packages=("tensorflow",),
             distributions=("tensorflow", "tensorflow-cpu"),
             extra="tensorflow",
+            lacks={"steps_per_call": "TensorFlow's eager mode makes one operation at a time; use graph or compiled"},
+            chains=("graph", "compiled"),
             sets=(*EVERY, "TF_FORCE_GPU_ALLOW_GROWTH", "TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "TF_XLA_FLAGS"),
         ),
         Backend(
@@ -125,6 +145,7 @@ NATIVE = {
                 "graph": "JAX has one way to run a traced program: jit, the mode 'compiled'",
                 "nchw": "flax.nnx.Conv is channels-last only",
             },
+            chains=("compiled",),
             sets=(
                 *EVERY,
                 *("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_PLATFORMS", "JAX_DISABLE_JIT"),
@@ -137,6 +158,7 @@ KERAS_LACKS = {
     "eager": "Keras on JAX always compiles its steps",
     "graph": "Keras has graphs of its own on TensorFlow alone",
     "nchw": "Keras keeps images channels-last by default, and only on PyTorch may the other order be faster",
+    "steps_per_call": "Keras's train_on_batch makes one step a call",
 }
 
 
