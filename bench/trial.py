@@ -50,7 +50,8 @@ class Trial:
         """The first calls, timed apart; then the pilot's warm-up again, or one that is detected."""
         program, step, feed = self.program, self.step, self.feed
         before = sensors.read_family()
-        calls, losses = [], ()
+        calls: list[float] = []
+        losses: tuple[float, ...] = ()
         for _ in range(FIRST_CALLS):
             calls.append(clock.seconds(step, feed, program.fence))
             if self.settings.steps_per_call > 1 and self.phase == "train":
