@@ -8,8 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import backends
+from bench.case import Case
 from bench.errors import BenchError
-from bench.records import Case
 
 SETTINGS = ("mode", "precision", "layout", "threads")  # of a case; every other flag is an environment variable
 

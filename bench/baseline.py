@@ -12,10 +12,11 @@ from bench import arms, backends, comparison, datasets, gate, interpreters, mach
 from bench import folder as folders
 from bench import run as runs
 from bench.arms import Arm
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
 from bench.pairs import ArmPilot, ArmProof, Comparison, Half, Pairing
-from bench.records import PILOT_ROUND, Case, Key, Pilot, Proof, Record, Sample
+from bench.records import PILOT_ROUND, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
 from bench.status import FAILED
 from bench.table import report

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from bench import backends, program, workloads
+from bench.case import Case
 from bench.patience import BUSY
-from bench.records import Case, Ceiling, Pilot
+from bench.records import Ceiling, Pilot
 
 MOST_THREADS = 8  # a product of the largest size that is tried may be too small to keep more of them busy
 

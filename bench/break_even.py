@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from bench.records import PILOT_ROUND, Case, Key, Pilot, Record, Sample
+from bench.case import Case
+from bench.records import PILOT_ROUND, Key, Pilot, Record, Sample
 
 DRAWS = 10_000
 FEWEST_ROUNDS = 5  # as for every bootstrap here

@@ -8,11 +8,12 @@ from bench import feeds, measuring, programs, proofs, revisions, workloads
 from bench.arms import Arm
 from bench.backends import is_own
 from bench.baseline import Baseline
+from bench.case import Case
 from bench.errors import BenchError
 from bench.messages import Failed, Opened
 from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pair, Pairing, Record, read_lines
 from bench.process import Process, WorkerFailed
-from bench.records import Case, Ledger, Origin, Pilot, Proof, drop_torn_line
+from bench.records import Ledger, Origin, Pilot, Proof, drop_torn_line
 from bench.run import now
 
 CONTROL_WARM_UP = 0.2  # seconds: nothing of it compiles

@@ -8,10 +8,11 @@ from msgspec import Struct
 
 from bench import backends, parity, workloads
 from bench.backends import is_own
+from bench.case import Case
 from bench.messages import Burst, Bursts, Failed, Inspect, Inspected, Open, Warm, Warmed
 from bench.process import Process, WorkerFailed
 from bench.program import Settings
-from bench.records import Case, Origin, Pilot, Proof, Sample
+from bench.records import Origin, Pilot, Proof, Sample
 from bench.suite import Protocol
 
 # Losses under dropout depend on the framework's own random numbers: they are held only to their order of magnitude.

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from bench import backends, datasets, parity, workloads
 from bench.arms import HERE, Launch
+from bench.case import Case
 from bench.errors import BenchError
 from bench.evidence import Evidence
 from bench.machine import Machine
@@ -21,7 +22,6 @@ from bench.measuring import opening
 from bench.messages import Opened, Prove, Proved
 from bench.process import Process
 from bench.program import Settings
-from bench.records import Case
 from bench.run import adapter_digest
 
 Feeds = tuple[tuple[str, int], ...]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from bench import proofs, schedule
 from bench.backends import is_own
+from bench.case import Case
 from bench.evidence import Evidence
 from bench.messages import Failed
 from bench.process import WorkerFailed
-from bench.records import Case, Key, Proof, Record
+from bench.records import Key, Proof, Record
 from bench.run import Run
 
 AT_ONCE = 2  # most of a proof is importing and compiling on one core

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from bench import backends, feeds, measuring, proofs, schedule, workloads
 from bench.backends import is_own
+from bench.case import Case
 from bench.messages import Failed, Measure, Measured
 from bench.patience import Patience
 from bench.process import WorkerFailed
@@ -15,7 +16,6 @@ from bench.progress import Watch
 from bench.prover import AT_ONCE, Prover
 from bench.records import (
     PILOT_ROUND,
-    Case,
     Ceiling,
     Failure,
     Key,

@@ -13,10 +13,10 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from bench import backends, datasets, workloads
+from bench.case import Case
 from bench.errors import BenchError
 from bench.gate import HARMLESS, MARGIN
 from bench.machine import Machine, no_gpu
-from bench.records import Case
 
 MAX_BATCH = 2**20
 Chained = Annotated[int, Meta(ge=1, le=32)]  # a program keeps the losses of 32 steps

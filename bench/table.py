@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from bench import backends, bounds, break_even, datasets, noise, stats
 from bench.bounds import Bounds, Ceilings
 from bench.break_even import step_ns
+from bench.case import Case
 from bench.prices import cost
 from bench.prices.book import Price, staleness
 from bench.prices.cost import Cost
-from bench.records import PILOT_ROUND, Case, Ceiling, Key, Pilot, Proof, Record, Sample
+from bench.records import PILOT_ROUND, Ceiling, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
 from bench.status import of as status_of
 from bench.suite import Planned
@@ -262,7 +263,7 @@ def priced(row: Row, price: Price | None) -> Row:
 
 def rival(case: Case) -> tuple[object, ...]:
     """What two rows have in common that are compared: everything but backend, mode, layout and threads."""
-    return (case.workload, case.phase, case.measure, case.precision, case.batch, case.data, case.device)
+    return case.workload, case.phase, case.measure, case.precision, case.batch, case.data, case.device, case.recipe
 
 
 def _comparable(run: Run, case: Case) -> bool:
@@ -292,8 +293,7 @@ def _against(row: Row, base: Row | None, samples: dict[Case, dict[int, Sample]])
     if row.case == base.case:
         return replace(row, relative=1.0)
     ours, theirs = samples[row.case], samples[base.case]
-    both = sorted(ours.keys() & theirs.keys())
-    if not both:
+    if not (both := sorted(ours.keys() & theirs.keys())):
         return row
     ratio, interval = stats.ratio([step_ns(ours[n]) for n in both], [step_ns(theirs[n]) for n in both])
     low, high = interval or (None, None)

@@ -6,7 +6,8 @@ from test_reports import report
 from test_table import CASE, Planned, proof, rounds_of, run_of
 
 from bench import overhead
-from bench.records import Case, Record
+from bench.case import Case
+from bench.records import Record
 from bench.reports import html, overheads, whole
 from bench.table import Report
 

@@ -11,21 +11,9 @@ from hypothesis import strategies as st
 from test_table import CASE, JAX, ceiling, failure, pilot, proof, sample, session
 
 from bench import records
+from bench.case import Case
 from bench.errors import BenchError
-from bench.records import (
-    PILOT_ROUND,
-    SCHEMA,
-    Case,
-    Ceiling,
-    Failure,
-    Ledger,
-    Origin,
-    Pilot,
-    Proof,
-    Record,
-    Sample,
-    Session,
-)
+from bench.records import PILOT_ROUND, SCHEMA, Ceiling, Failure, Ledger, Origin, Pilot, Proof, Record, Sample, Session
 from bench.sensors import Gpu, Reading, Sensed
 
 ONE_OF_EACH: list[Record] = [

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from test_table import CASE, run_of, sensed
 
 from bench import clock, measuring, quiet, trial, workloads
+from bench.case import Case
 from bench.errors import BenchError
 from bench.messages import Burst, Bursts, Inspected, Warm, Warmed
 from bench.process import WorkerFailed
 from bench.program import Facts, Settings
-from bench.records import Case
 from bench.trial import Trial
 
 MLP = workloads.get("mlp")
