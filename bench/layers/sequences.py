@@ -40,6 +40,9 @@ class Embedding(Word, frozen=True, tag=True):
 class PositionalEmbedding(Word, frozen=True, tag=True):
     """`x + table`, a learned row `(positions, features)` for each position of the sequence."""
 
+    def out(self, shape: Shape) -> Shape:
+        return sequence_shape(self, shape)
+
     def params(self, shape: Shape) -> dict[str, Shape]:
         return {"table": sequence_shape(self, shape)}
 
