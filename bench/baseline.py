@@ -117,7 +117,7 @@ def _check_rows(folder: Path, run: Run, found: dict[Key, Record], wanted: int) -
 def _check_sample(folder: Path, sample: Sample, found: dict[Key, Record]) -> None:
     """By the workload of today, and in bursts as long as the candidate's, whose length is the stored pilot's."""
     case = sample.case
-    if sample.origin.digest != workloads.get(case.workload).digest:
+    if sample.origin.digest != workloads.get(case.work).digest:
         raise _invalid(folder, f"of another workload: {case.workload} has changed since")
     pilot = found.get((case, PILOT_ROUND))
     if not isinstance(pilot, Pilot):

@@ -101,7 +101,7 @@ def of(case: Case, step: float, pilot: Pilot, found: Ceilings | None) -> Bounds:
 
 def _floors(case: Case, batch: int, found: Ceilings) -> tuple[float, float]:
     """Seconds that a step of `batch` takes at least, by its arithmetic and by the memory that it must move."""
-    workload = workloads.get(case.workload)
+    workload = workloads.get(case.work)
     moved = workload.bytes_per_step(case.phase, batch, backends.ITEM_BYTES[case.precision])
     return batch * workload.flops_per_sample(case.phase) / found.flops_per_second, moved / found.bytes_per_second
 

@@ -24,6 +24,11 @@ class Case(Struct, frozen=True, order=True):
     threads: int
 
     @property
+    def work(self) -> str:
+        """What is built, as `bench.workloads` knows it: the workload, by its recipe."""
+        return self.workload if self.recipe == "plain" else f"{self.workload}+{self.recipe}"
+
+    @property
     def worker(self) -> tuple[str, ...]:
         """What cases that one process carries have in common."""
         axes = (self.workload, self.backend, self.mode, self.precision, self.layout, self.device)

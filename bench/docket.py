@@ -94,7 +94,7 @@ class Docket:
     def origin(self, arm: Arm, case: Case, number: int) -> Origin:
         machine = self.comparison.machine.digest
         own = is_own(case.backend)
-        digest = programs.digest(Path(arm.root, case.backend)) if own else workloads.get(case.workload).digest
+        digest = programs.digest(Path(arm.root, case.backend)) if own else workloads.get(case.work).digest
         return Origin(digest, machine, arm.versions_of(case.backend), self.comparison.commit, number, now())
 
     def feed(self, name: str, data: str, batch: int) -> str:

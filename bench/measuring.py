@@ -107,7 +107,7 @@ def warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> War
     case, protocol = subject.case, subject.protocol
     foretold = subject.proof is not None and not is_own(case.backend)
     question = Warm(
-        workload=case.workload,
+        workload=case.work,
         phase=case.phase,
         measure=case.measure,
         feed=subject.feed,
@@ -138,7 +138,7 @@ def _check_mode(case: Case, warmed: Warmed) -> None:
 
 
 def _check_losses(case: Case, warmed: Warmed, proof: Proof) -> None:
-    workload = workloads.get(case.workload)
+    workload = workloads.get(case.work)
     feed = f"{case.phase}/{case.data}/{case.batch}"
     if feed in proof.broken_feeds:
         raise WorkerFailed(Failed("parity_failed", proof.broken_feeds[feed]))

@@ -54,7 +54,7 @@ class Subject(Struct, frozen=True):
 
 
 def subject_of(case: Case, feeds: Feeds, seed: int) -> Subject:
-    axes = (case.workload, case.backend, case.mode, case.precision, case.layout, case.device, case.threads)
+    axes = (case.work, case.backend, case.mode, case.precision, case.layout, case.device, case.threads)
     return Subject(*axes, feeds, seed, case.steps_per_call)
 
 

@@ -57,7 +57,7 @@ class Prover:
         if verdict.broken or verdict.broken_feeds:
             path.unlink()  # only a proof that held is kept
         if not verdict.broken:
-            self.evidence.setdefault(cases[0].workload, found)
+            self.evidence.setdefault(cases[0].work, found)
         return verdict, making is None
 
     def abandon(self) -> None:
@@ -78,13 +78,13 @@ class Prover:
         """Another backend's evidence of the same workload: this session's, or that of a proof made before a resume."""
         for group in schedule.groups(p.case for p in self.run.planned):
             proof = self.of(group[0])
-            if case.workload in self.evidence:
+            if case.work in self.evidence:
                 break
-            if group[0].workload == case.workload and proof and not proof.broken:
+            if group[0].work == case.work and proof and not proof.broken:
                 path = self._path(self._subject(group))
                 if path.exists():
-                    self.evidence[case.workload] = proofs.load(path)
-        return self.evidence.get(case.workload)
+                    self.evidence[case.work] = proofs.load(path)
+        return self.evidence.get(case.work)
 
     def _others_held(self, case: Case) -> bool:
         """Whether another program's proof is on record, so that this one cannot be the first."""

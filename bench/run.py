@@ -15,7 +15,10 @@ from bench.errors import BenchError
 from bench.machine import Machine
 from bench.suite import Filters, Planned, Suite
 
-SHARED = ("placement", "workload", "program", "datasets", "feeds", "samples", "evidence", "probes", "worker")
+SHARED = (
+    *("placement", "recipe", "augmentation", "workload", "program"),
+    *("datasets", "feeds", "samples", "evidence", "probes", "worker"),
+)
 
 
 class Program(Struct, frozen=True):

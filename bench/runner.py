@@ -261,7 +261,7 @@ class Runner:
     def _digest(self, case: Case) -> str:
         """The workload's; of a file of the user's own, what it was when the run was planned."""
         own = {program.path: program.digest for program in self.run.programs}
-        return own[case.backend] if case.backend in own else workloads.get(case.workload).digest
+        return own[case.backend] if case.backend in own else workloads.get(case.work).digest
 
     def _end(self) -> None:
         if self.started:

@@ -17,6 +17,7 @@ from bench.case import Case
 from bench.errors import BenchError
 from bench.gate import HARMLESS, MARGIN
 from bench.machine import Machine, no_gpu
+from bench.recipe import RECIPES
 
 MAX_BATCH = 2**20
 Chained = Annotated[int, Meta(ge=1, le=32)]  # a program keeps the losses of 32 steps
@@ -106,7 +107,7 @@ KNOWN: dict[str, Sequence[object]] = {
     "data": ("auto", *datasets.ORDER),
     "device": ("auto", *backends.DEVICES),
     "input": ("resident",),
-    "recipe": ("plain",),
+    "recipe": tuple(RECIPES),
 }
 
 
@@ -264,6 +265,8 @@ def _threads(asked: int, machine: Machine) -> int:
 def _planned(case: Case) -> Planned:
     backend = backends.get(case.backend)
     if reason := backend.why_not(**case.asked):
+        return Planned(case, "unsupported", reason)
+    if reason := workloads.get(case.workload).why_not(case.recipe):
         return Planned(case, "unsupported", reason)
     if reason := backend.missing():
         return Planned(case, "skipped", reason)

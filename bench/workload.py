@@ -13,8 +13,9 @@ import numpy as np
 from msgspec import Struct
 
 from bench.errors import BenchError
-from bench.layers import Dropout, Layer, Residual, Shape
+from bench.layers import Dense, Dropout, Layer, Residual, Shape
 from bench.placement import Array
+from bench.recipe import DROPPED, RECIPES, Recipe
 
 
 class SGD(Struct, frozen=True, tag=True):
@@ -62,7 +63,7 @@ class Proof(Struct, frozen=True):
 
 # Fields that came after the first release of digests: where they say what was meant before, they are left out of them.
 LATER: dict[str, dict[str, object]] = {
-    "Workload": {"vocabulary": 0},
+    "Workload": {"vocabulary": 0, "recipe": msgspec.to_builtins(Recipe())},
     "Dense": {"bias": True},
     "Conv2D": {"bias": True},
     "MaxPool": {"padding": 0},
@@ -84,6 +85,7 @@ class Workload(Struct, frozen=True):
     layers: tuple[Layer, ...]
     optimiser: Optimiser
     vocabulary: int = 0
+    recipe: Recipe = Recipe()
     proof: Proof = Proof()
     epoch: int = 0
 
@@ -159,6 +161,23 @@ class Workload(Struct, frozen=True):
     def has_layout(self) -> bool:
         """Whether any layer handles images, so that channels-first and channels-last are different programs."""
         return len(self.input) == 3
+
+    def by(self, recipe: str) -> "Workload":
+        """The same workload by a recipe of that name; `BenchError` for one that is unknown or not for its input."""
+        if recipe not in RECIPES:
+            raise BenchError(f"no recipe '{recipe}'; there are {', '.join(RECIPES)}")
+        if reason := self.why_not(recipe):
+            raise BenchError(reason)
+        layers = self.layers
+        if recipe == "dropout":
+            last = max(at for at, layer in enumerate(layers) if isinstance(layer, Dense))
+            layers = (*layers[:last], Dropout(DROPPED), *layers[last:])
+        return msgspec.structs.replace(self, layers=layers, recipe=RECIPES[recipe])
+
+    def why_not(self, recipe: str) -> str:
+        """Why a recipe is not for this workload; empty if it is."""
+        turns = RECIPES[recipe].augment and not self.has_layout()
+        return f"recipe augment turns images; workload {self.name} has an input of {self.input}" if turns else ""
 
     def takes_28x28(self) -> bool:
         """Whether 28x28 grey images are what it takes: real ones then, where they are here."""

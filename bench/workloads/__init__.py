@@ -14,13 +14,14 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Workload:
-    """The workload `name`; a `BenchError` with the list of known ones otherwise."""
+    """The workload `name`, `cnn+l2` for one by a recipe; a `BenchError` with the list of known ones otherwise."""
     known = _shipped()
+    name, _, recipe = name.partition("+")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise BenchError(f"no workload '{name}'; there are {', '.join(sorted(known))}{hint}")
-    return known[name]
+    return known[name].by(recipe or "plain")
 
 
 @cache
