@@ -1,5 +1,7 @@
 """Small workloads, a few for each word of the vocabulary: data that the tests of every backend share."""
 
+from msgspec.structs import replace
+
 from bench.layers import (
     GELU,
     GRU,
@@ -21,6 +23,7 @@ from bench.layers import (
     SelfAttention,
     Shape,
 )
+from bench.recipe import Recipe
 from bench.workload import SGD, Adam, Optimiser, Proof, Workload
 
 RATE = 0.1
@@ -103,4 +106,30 @@ WORDS = {
         tokens=11,
         by=Adam(rate=0.01),
     ),
+}
+
+KINDS = {
+    "l1": Recipe(l1=0.01),
+    "l2": Recipe(l2=0.1),
+    "decay": Recipe(decay=0.1),
+    "clip": Recipe(clip=0.05),
+    "clip that lets all through": Recipe(clip=1e3),
+    "smoothing": Recipe(smoothing=0.2),
+    "schedule": Recipe(schedule=3),
+    "all": Recipe(l1=0.01, l2=0.1, decay=0.1, clip=0.05, smoothing=0.2, schedule=3),
+}
+MADE = {
+    **{
+        f"{name}, {type(optimiser).__name__}": replace(
+            model(Dense(6), BatchNorm(), ReLU(), Dense(5), enters=(3,), by=optimiser), recipe=recipe
+        )
+        for name, recipe in KINDS.items()
+        for optimiser in (SGD(RATE), SGD(RATE, momentum=0.9), Adam(rate=0.05))
+        if optimiser != SGD(RATE) or name in ("decay", "all")
+    },
+    "augment": replace(model(Conv2D(4, 3), ReLU(), *HEAD, enters=IMAGE), recipe=Recipe(augment=True)),
+    "augment, one channel": replace(
+        model(Conv2D(4, 3, 1, 1), MaxPool(2), *HEAD, enters=(8, 8, 1)), recipe=Recipe(augment=True, smoothing=0.1)
+    ),
+    "smoothing of a label a position": replace(WORDS["selfattention, causal"], recipe=Recipe(smoothing=0.1, clip=0.1)),
 }
