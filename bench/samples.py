@@ -13,11 +13,14 @@ def draw(workload: Workload, generator: np.random.Generator, count: int) -> Samp
 
 
 def _images(workload: Workload, generator: np.random.Generator, count: int) -> Samples:
-    """Noise around a mean image of each class, so that there is something to learn."""
+    """Noise around a mean image of each class, so that there is something to learn. A later position is a class on."""
     labels = np.arange(count) % workload.classes
     shape = (28, 28) if workload.takes_28x28() else workload.input
     means = generator.random((min(workload.classes, count), *shape))
-    return np.rint(255 * (0.5 * means[labels] + 0.5 * generator.random((count, *shape)))).astype(np.uint8), labels
+    images = np.rint(255 * (0.5 * means[labels] + 0.5 * generator.random((count, *shape)))).astype(np.uint8)
+    for positions in workload.labels():
+        labels = (labels[:, None] + np.arange(positions)) % workload.classes
+    return images, labels
 
 
 def _tokens(workload: Workload, generator: np.random.Generator, count: int) -> Samples:
