@@ -20,6 +20,15 @@ SEED = 1
 WORD_NAMES = {word.__name__ for word in Layer.__args__}
 
 
+CHOICES = [pytest.param("some"), pytest.param("every", marks=pytest.mark.long)]
+
+
+@pytest.fixture(params=CHOICES)
+def observed(framework: Any, backend: str, request: pytest.FixtureRequest) -> Any:
+    """Every word in the headline mode and layout; in the others some of them, or every one."""
+    return framework("words.py", backend, request.param)
+
+
 def programs(found: Any) -> Iterator[tuple[str, Workload, dict[str, np.ndarray]]]:
     for case, file in found["programs"].items():
         with np.load(Path(found["folder"]) / file) as arrays:
@@ -37,8 +46,8 @@ def test_every_word_is_in_some_workload() -> None:
 
 
 @each_framework()
-def test_what_is_not_built_says_which_word_and_backend(framework: Any, backend: str) -> None:
-    found, row = framework("words.py", backend), backends.get(backend)
+def test_what_is_not_built_says_which_word_and_backend(observed: Any, backend: str) -> None:
+    found, row = observed, backends.get(backend)
     for case, reason in found["unsupported"].items():
         word, _, layout = case.split("|")
         assert layout == "nchw" or word.split()[0].rstrip(",") in reason.lower(), (case, reason)
@@ -47,9 +56,9 @@ def test_what_is_not_built_says_which_word_and_backend(framework: Any, backend: 
 
 
 @each_framework()
-def test_logits_are_those_of_numpy(framework: Any, backend: str) -> None:
+def test_logits_are_those_of_numpy(observed: Any, backend: str) -> None:
     wrong = {}
-    for case, workload, found in programs(framework("words.py", backend)):
+    for case, workload, found in programs(observed):
         x, _ = proof_batches(workload)[0]
         wanted, _ = forward(workload, workload.weights(SEED), _double(x))
         if found["logits"].shape != wanted.shape or not far(found["logits"], wanted) < 1e-13:
@@ -58,9 +67,9 @@ def test_logits_are_those_of_numpy(framework: Any, backend: str) -> None:
 
 
 @each_framework()
-def test_gradients_are_the_slopes_of_the_loss(framework: Any, backend: str) -> None:
+def test_gradients_are_the_slopes_of_the_loss(observed: Any, backend: str) -> None:
     wrong = {}
-    for case, workload, found in programs(framework("words.py", backend)):
+    for case, workload, found in programs(observed):
         (x, y), *_ = proof_batches(workload)
         weights = workload.weights(SEED)
         assert {key.split("/", 1)[1] for key in found if key.startswith("gradient/")} == {*workload.parameters()}
@@ -81,10 +90,10 @@ def loss(workload: Workload, weights: dict[str, np.ndarray], x: np.ndarray, y: n
 
 
 @each_framework()
-def test_steps_move_parameters_by_the_optimiser_and_state_by_the_batch(framework: Any, backend: str) -> None:
+def test_steps_move_parameters_by_the_optimiser_and_state_by_the_batch(observed: Any, backend: str) -> None:
     """In one step all is known: the gradient is the program's own, held against NumPy by the test before."""
     wrong = {}
-    for case, workload, found in programs(framework("words.py", backend)):
+    for case, workload, found in programs(observed):
         (x, y), *_ = proof_batches(workload)
         weights = workload.weights(SEED)
         logits, state = forward(workload, weights, _double(x), training=True)
@@ -109,10 +118,10 @@ def first_step(workload: Workload, gradient: np.ndarray) -> np.ndarray:
 
 
 @each_framework()
-def test_losses_and_inference_go_on_as_in_numpy(framework: Any, backend: str) -> None:
+def test_losses_and_inference_go_on_as_in_numpy(observed: Any, backend: str) -> None:
     """Each later loss and the last logits follow from the weights and the state that the program says it has."""
     wrong = {}
-    for case, workload, found in programs(framework("words.py", backend)):
+    for case, workload, found in programs(observed):
         data = proof_batches(workload)
         for step in range(1, len(data)):
             x, y = data[step]

@@ -108,6 +108,13 @@ WORDS = {
     ),
 }
 
+# What a compiler or another layout may get wrong: each word with parameters or windows once.
+ELSEWHERE = (
+    *("dense on a sequence", "conv2d without bias", "maxpool with padding", "averagepool that overlaps"),
+    *("globalaveragepool", "batchnorm of images", "layernorm of a sequence", "gelu by tanh"),
+    *("embedding, adam, repeated tokens", "selfattention, causal", "conv1d with padding and stride"),
+    *("lstm of lstm", "gru of gru", "residual with a shortcut", "residual of a sequence"),
+)
 KINDS = {
     "l1": Recipe(l1=0.01),
     "l2": Recipe(l2=0.1),

@@ -1,7 +1,8 @@
 """Builds a small workload for every word of the vocabulary in one backend on the CPU in fp64; judges nothing.
 
-`python words.py BACKEND FOLDER` leaves `found.json` (what could not be built, with its reason) and an `.npz` for each
-program in FOLDER: see `climbed`. Run it in a fresh process.
+`python words.py BACKEND [every] FOLDER` leaves `found.json` (what could not be built, with its reason) and an `.npz` for
+each program in FOLDER: see `climbed`. Without `every`, beside the headline mode and layout only `ELSEWHERE`.
+Run it in a fresh process.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from vocabulary import WORDS
+from vocabulary import ELSEWHERE, WORDS
 
 from bench import backends, evidence
 from bench.errors import Unsupported
@@ -36,7 +37,7 @@ def climbed(program: Program, workload: Workload) -> dict[str, np.ndarray]:
     return found | {"logits after": program.logits(data[0][0])}
 
 
-def main(name: str, folder: Path) -> None:
+def main(name: str, choice: str, folder: Path) -> None:
     row = backends.get(name)
     backend = row.module()
     settings = Settings(row.modes[0], "fp64", row.layouts[0], "cpu", 1, seed=SEED)
@@ -46,6 +47,9 @@ def main(name: str, folder: Path) -> None:
     for word, workload in WORDS.items():
         for mode in row.modes:
             for layout in row.layouts if workload.has_layout() else ("flat",):
+                headline = mode == row.modes[0] and layout in ("flat", row.layouts[0])
+                if choice == "some" and not headline and word not in ELSEWHERE:
+                    continue
                 case = f"{word}|{mode}|{layout}"
                 try:
                     program = backend.build(workload, Settings(mode, "fp64", layout, "cpu", 1, seed=SEED))
@@ -59,4 +63,4 @@ def main(name: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], "every" if "every" in sys.argv else "some", Path(sys.argv[-1]))
