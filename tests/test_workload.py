@@ -2,6 +2,7 @@
 
 import hashlib
 from math import prod
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -34,6 +35,26 @@ def test_every_shipped_workload_is_whole(name: str) -> None:
     assert workload.classes == 10
     assert workload.has_layout() == (len(workload.input) == 3)
     assert {path: array.shape for path, array in workload.weights(1).items()} == workload.parameters()
+
+
+def test_a_file_may_offer_a_smaller_size_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from bench.layers import Dense\nfrom bench.workload import SGD, Workload\n"
+    made = "{} = Workload('{}', '', (784,), 10, (Dense({}), Dense(10)), SGD(0.1))\n"
+    (tmp_path / "heavy.py").write_text(
+        text + made.format("WORKLOAD", "heavy", 1024) + made.format("TINY", "heavy_tiny", 8)
+    )
+    (tmp_path / "alone.py").write_text(text + made.format("WORKLOAD", "alone", 8))
+    monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(tmp_path)])
+    more = {"alone", "heavy", "heavy_tiny"}
+    assert more <= set(workloads.names()) and "alone_tiny" not in workloads.names()
+    assert workloads.names() == sorted(set(workloads.names())) == workloads.shipped()
+    tiny = workloads.get("heavy_tiny")
+    assert (tiny.name, tiny.parameter_count()) == ("heavy_tiny", 784 * 8 + 8 + 80 + 10)
+    assert workloads.get("heavy").layers[0] == Dense(1024)
+    assert workloads.foreign("heavy_tiny") is None
+    for name in ("alone_tiny", "heavy_tiny_tiny", "_tiny"):
+        with pytest.raises(BenchError, match=f"no workload '{name}'"):
+            workloads.get(name)
 
 
 def test_an_unknown_workload_is_an_error_with_the_known_ones_and_the_nearest() -> None:

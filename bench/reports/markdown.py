@@ -11,7 +11,6 @@ from bench.backends import OWN
 from bench.patience import BUSY
 from bench.stats import samples_for
 from bench.table import Report, Row
-from bench.workloads import get
 
 Format = Callable[[Row], str]
 # Drift moves a median by some hundredths, which the interval over processes has seen; a failed check may mean anything.
@@ -116,7 +115,7 @@ def section(report: Report, rows: list[Row]) -> list[str]:
     ]
     remarks += [f"- {called(row, rows)}: {too_few(row)}" for row in measured if too_few(row)]
     remarks += [f"- {called(row, rows)}: {repaid(row)}" for row in measured if row.break_even_steps is not None]
-    return [title, caption(rows), table, *(["\n".join(remarks)] if remarks else [])]
+    return [title, caption(report, rows), table, *(["\n".join(remarks)] if remarks else [])]
 
 
 def too_few(row: Row) -> str:
@@ -153,7 +152,7 @@ def count(steps: float) -> str:
     return f"{steps:,.0f}" if isfinite(steps) else "never"
 
 
-def caption(rows: list[Row]) -> str:
+def caption(report: Report, rows: list[Row]) -> str:
     """What the rows have in common, what differs, and whether one of them is proved to be the fastest."""
     case = rows[0].case
     same = []
@@ -174,7 +173,7 @@ def caption(rows: list[Row]) -> str:
     if case.workload == OWN:
         text = f"Programs of your own; {text} What they compute, they alone know."
     else:
-        workload = get(case.workload)
+        workload = report.run.workload(case.workload)
         text = f"{workload.description}; {text} {workload.parameter_count():,} parameters, "
         text += f"{workload.flops_per_sample(case.phase) / 1e6:.3g} MFLOP a sample."
     if differs:

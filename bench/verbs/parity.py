@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from tabulate import tabulate
 
 from bench import backends, datasets, feeds, machine, parity, proofs, workloads
@@ -37,6 +38,14 @@ def execute(filters: Filters, *, device: str, batch: int, fresh: bool, write_gol
         device = "gpu" if here.gpus else "cpu"
     if write_golden and (filters.backend or filters.mode):
         raise BenchError("--write-golden wants every backend and mode to agree; leave out --backend and --mode")
+    if write_golden and (foreign := [name for name in filters.workload if workloads.foreign(name)]):
+        raise BenchError(
+            f"--write-golden is for Stepwatch's own workloads; {foreign[0]} is another package's, which is proved "
+            "between backends: leave out --write-golden"
+        )
+    if write_golden:  # which no other package has a part in
+        ours = filters.workload or tuple(workloads.shipped())
+        filters = replace(filters, workload=ours, backend=tuple(backends.REGISTRY))
     data = datasets.locate("auto").name
     subjects, lines = _subjects(filters, device, here, (data, batch))
     if not subjects:
@@ -75,9 +84,9 @@ def _subjects(filters: Filters, device: str, here: Machine, feed: tuple[str, int
     """What can be proved here, and a line for each combination that cannot, with the reason."""
     subjects: list[Subject] = []
     lines: list[Line] = []
-    for name in filters.workload or workloads.names():
-        workload = workloads.get(name)
-        for backend in map(backends.get, filters.backend or backends.REGISTRY):
+    for workload in map(workloads.get, filters.workload) if filters.workload else workloads.every():
+        name = workload.name
+        for backend in map(backends.get, filters.backend) if filters.backend else backends.every():
             if not backend.packages:
                 continue  # without a framework there is nothing to prove
             if reason := backend.missing():
