@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,38 @@ import pytest
 from conftest import ROOT, python
 from msgspec.structs import replace
 from test_interpreters import environment
-from test_table import CASE
+from test_table import CASE, MACHINE, pilot, run_of
 
-from bench import backends, measuring, parity, proofs, third_parties, workloads
+from bench import (
+    backends,
+    baseline,
+    comparison,
+    interpreters,
+    machine,
+    measuring,
+    pairs,
+    parity,
+    programs,
+    proofs,
+    third_parties,
+    workloads,
+)
+from bench import run as runs
 from bench.__main__ import main
+from bench.arms import Arm, Launch
 from bench.errors import BenchError
 from bench.messages import Describe, Prove, Warm
+from bench.pairs import ArmPilot, Comparison, Pairing
 from bench.suite import Filters, Protocol
 from bench.third_parties import Offers
+from bench.verbs import doctor, gate, report
 from bench.verbs import parity as verb
-from bench.verbs import report
 from bench.worker import Worker
 
 PACKAGE = Path(__file__).parent / "third_party"
 SOURCE = "stepwatch-by-hand 1.2"
 RUN = ROOT / "results/reference/quick-2core"
+NARROW = replace(workloads.get("mlp"), name="narrow")
 REGISTRIES = (workloads, backends, report)
 SUITE = """
 name = "theirs"
@@ -217,6 +235,27 @@ def test_the_digest_of_its_adapter_is_of_its_own_files(site: Path, changed: Call
     assert other != theirs and same == ours
 
 
+def test_the_files_of_an_adapter_are_all_that_its_package_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    inner = tmp_path / "thicket" / "inner"
+    inner.mkdir(parents=True)
+    for name in ("__init__.py", "device.py", "inner/__init__.py", "inner/deep.py", f"inner/c{EXTENSION_SUFFIXES[-1]}"):
+        (tmp_path / "thicket" / name).write_text("")
+    for name in ("thicket/notes.txt", "thicket/inner/deep.pyc", "other.py"):
+        (tmp_path / name).write_text("")
+
+    def found(module: str) -> set[str]:
+        return {path.name for path in third_parties.files(module)}
+
+    within = {"__init__.py", "deep.py", f"c{EXTENSION_SUFFIXES[-1]}"}
+    assert found("thicket.inner") == found("thicket.inner.deep") == within
+    assert found("thicket") == found("thicket.device") == {*within, "device.py"}
+    assert found("other") == {"other.py"}
+    assert not {"thicket.device", "thicket.inner.deep", "other"} & sys.modules.keys()
+
+
 def test_an_arm_of_a_gate_says_what_it_has(site: Path, tmp_path: Path) -> None:
     """And one that lacks the package is no arm, whatever else it has."""
     environment(tmp_path / "twin")
@@ -236,10 +275,49 @@ except Exception as error:
     assert refused.startswith(f"the base arm in {tmp_path}/twin/bin/python: no backend 'by-hand'; there are control,")
 
 
+ARM = Arm("candidate", Launch(), {}, "3.11.7", "/usr", {"numpy": "2.1", "stepwatch code": "c"})
+GATE = SUITE.replace('["by-hand"]', '["null"]').replace('"narrow", "mlp"', '"narrow"')
+
+
+def of_a_suite(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
+    (folder / "theirs.toml").write_text(GATE)
+    monkeypatch.setattr(comparison, "_arms", lambda *_: (replace(ARM, name="base"), ARM))
+    wanted = Filters(), None, None, ("FOO=1",), folder / "out"
+    return comparison.make(comparison.Asked(str(folder / "theirs.toml"), (), *wanted), 1.0)[0]
+
+
+def of_a_stored_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
+    control = comparison.control(MACHINE.cores).candidate
+    run = run_of(replace(CASE, workload="narrow", backend="null"), control)
+    run = replace(run, machine=machine.read(), harness=runs.harness(), declared=(NARROW,))
+    monkeypatch.setattr(baseline, "read", lambda _: (run, {}))
+    monkeypatch.setattr(comparison, "control", lambda _: Pairing(control, control, 0.02))
+    monkeypatch.setattr(baseline, "_check_rows", lambda *_: None)
+    monkeypatch.setattr(interpreters, "candidate", lambda _: ARM)
+    monkeypatch.setattr(programs, "digest", lambda _: "d")
+    return baseline.make(folder, folder / "out", 1.0)[0]
+
+
+@pytest.mark.parametrize("make", [of_a_suite, of_a_stored_run])
+def test_a_gate_is_not_resumed_with_another_workload(
+    narrow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Comparison]
+) -> None:
+    made = make(tmp_path, monkeypatch)
+    assert made.declared == (NARROW,)
+    monkeypatch.setattr(interpreters, "again", lambda arm, names: arm)
+    gate._check_same(made, tmp_path)
+    monkeypatch.setitem(workloads.OTHERS.made, "narrow", replace(NARROW, layers=NARROW.layers[2:]))
+    with pytest.raises(BenchError, match="its workloads was "):
+        gate._check_same(made, tmp_path)
+
+
+def test_a_gate_is_judged_where_the_package_is_not() -> None:
+    case = replace(CASE, backend="gone")
+    found: list[Any] = [ArmPilot(arm, pilot(case)) for arm in ("base", "candidate")]
+    assert pairs._unproved(Pairing(case, case, 0.02), found) == "the base arm has no proof on record"
+
+
 # --- a workload goes to the worker as data ----------------------------------------------------------------------------
-
-
-NARROW = replace(workloads.get("mlp"), name="narrow")
 
 
 @pytest.fixture
@@ -383,6 +461,28 @@ def test_what_a_backend_lacks_is_to_be_installed(offered: Offered, extra: str, s
     text = BACKEND.replace('packages=("json",)', 'packages=("mxnet",)').replace('"extra": ""', f'"extra": "{extra}"')
     offered("backend", "mx", text)
     assert backends.get("mx").missing() == f"mxnet not installed: {says}"
+
+
+def test_an_arm_says_what_their_backend_lacks(
+    offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered("backend", "mx", BACKEND.replace('packages=("json",)', 'packages=("json", "mxnet")'))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, tmp_path))))
+    with pytest.raises(BenchError, match="the candidate arm lacks mxnet: "):
+        interpreters.candidate(["mx"])
+
+
+def test_doctor_asks_theirs_too(
+    offered: Offered, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offered("backend", "sound", BACKEND)
+    offered("backend", "broken", "", distribution="zeta")
+    monkeypatch.setattr(doctor, "_said", lambda row, _: f"{row.name} is well")
+    monkeypatch.setattr(doctor, "_neighbours", lambda _: "none")
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "sound is well" in said and "torch is well" in said
+    assert "refused: backend 'broken' of zeta 0.3 cannot be imported" in said
 
 
 REFUSED: dict[str, tuple[str, str, str, str]] = {
@@ -576,14 +676,12 @@ def test_golden_evidence_is_made_by_stepwatch_s_own_alone(offered: Offered, monk
 
 
 def test_parity_of_everything_has_theirs_too(offered: Offered, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import machine
-
     offered("workload", "wide", WORKLOAD)
     offered("backend", "x", BACKEND, distribution="zeta")
     offered("backend", "broken", "", distribution="omega")
     subjects, lines = verb._subjects(Filters(), "cpu", machine.read(), ("synthetic", 8))
-    pairs = {(one.workload, one.backend) for one in subjects} | {line[:2] for line in lines}
-    assert {("wide", "x"), ("mlp", "x")} <= pairs and "broken" not in {backend for _, backend in pairs}
+    found = {(one.workload, one.backend) for one in subjects} | {line[:2] for line in lines}
+    assert {("wide", "x"), ("mlp", "x")} <= found and "broken" not in {backend for _, backend in found}
 
 
 # --- and who uses none of it does not pay for it ----------------------------------------------------------------------
