@@ -142,8 +142,8 @@ def report(
     format: Annotated[
         str,
         typer.Option(
-            help="markdown, csv, json, html, svg, png, focus or pytest-benchmark; of a gate markdown, github, junit or "
-            "json."
+            help="markdown, csv, json, html, svg, png, focus, pytest-benchmark or another package's; of a gate "
+            "markdown, github, junit or json."
         ),
     ] = "markdown",
     plot: Annotated[str | None, typer.Option(help="Which picture for svg and png: step, batch, cost, ...")] = None,
@@ -195,7 +195,7 @@ def show_(
 
 @app.command(name="list", epilog="Example: stepwatch list")
 def list_() -> None:
-    """Workloads, backends with their modes (and why one is missing), suites and data."""
+    """Workloads, backends with their modes (and why one is missing), suites, data, formats; whose they are."""
     typer.echo(listing.text())
 
 

@@ -45,7 +45,8 @@ class Arm(Struct, frozen=True):
 
     def versions_of(self, backend: str) -> dict[str, str]:
         """Of those packages that the backend's results depend on."""
-        wanted = ("numpy", "stepwatch code", *backends.get(backend).distributions)
+        row = backends.get(backend)
+        wanted = ("numpy", "stepwatch code", row.code, *row.distributions)
         return {name: self.versions[name] for name in wanted if name in self.versions}
 
     def case(self, case: Case) -> Case:

@@ -68,6 +68,7 @@ def make(folder: Path, out: Path | None, deadline: float) -> tuple[Comparison, P
             digests={str(results.absolute()): programs.digest(results)},
             against=str(folder.absolute()),
             inherited=arms.inherited(base),
+            declared=run.declared,
         ),
         path,
     )

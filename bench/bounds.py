@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from bench import backends, program, workloads
+from bench import backends, program
 from bench.case import Case
 from bench.patience import BUSY
 from bench.records import Ceiling, Pilot
+from bench.workload import Workload
 
 MOST_THREADS = 8  # a product of the largest size that is tried may be too small to keep more of them busy
 
@@ -88,25 +89,24 @@ def idle_threads(case: Case, records: Iterable[object]) -> str:
     return ""
 
 
-def of(case: Case, step: float, pilot: Pilot, found: Ceilings | None) -> Bounds:
+def of(case: Case, workload: Workload, step: float, pilot: Pilot, found: Ceilings | None) -> Bounds:
     """`step`: seconds. The largest of the three shares is what bounds it."""
     if found is None:
         return Bounds()
-    arithmetic, memory = _floors(case, case.batch, found)
-    dispatch = _dispatch(case, step, pilot, found)
+    arithmetic, memory = _floors(case, workload, case.batch, found)
+    dispatch = _dispatch(case, workload, step, pilot, found)
     shares = {"dispatch": dispatch, "arithmetic": arithmetic / step, "memory": memory / step}
     bound_by = max(shares, key=lambda name: shares[name])
     return Bounds(shares["arithmetic"], shares["memory"], dispatch, bound_by)
 
 
-def _floors(case: Case, batch: int, found: Ceilings) -> tuple[float, float]:
+def _floors(case: Case, workload: Workload, batch: int, found: Ceilings) -> tuple[float, float]:
     """Seconds that a step of `batch` takes at least, by its arithmetic and by the memory that it must move."""
-    workload = workloads.get(case.work)
     moved = workload.bytes_per_step(case.phase, batch, backends.ITEM_BYTES[case.precision])
     return batch * workload.flops_per_sample(case.phase) / found.flops_per_second, moved / found.bytes_per_second
 
 
-def _dispatch(case: Case, step: float, pilot: Pilot, found: Ceilings) -> float:
+def _dispatch(case: Case, workload: Workload, step: float, pilot: Pilot, found: Ceilings) -> float:
     """The host's share: until a call returns; or, where a call does its work before it returns, what a step on one
     image takes beyond that image's own floor."""
     dispatch = pilot.dispatch_seconds / case.steps_per_call
@@ -114,4 +114,4 @@ def _dispatch(case: Case, step: float, pilot: Pilot, found: Ceilings) -> float:
     if not blocks:
         return min(1.0, dispatch / step)
     alone = step if case.batch == 1 else (pilot.one_image_seconds or 0.0) / case.steps_per_call
-    return min(1.0, max(0.0, alone - max(_floors(case, 1, found))) / step)
+    return min(1.0, max(0.0, alone - max(_floors(case, workload, 1, found))) / step)

@@ -18,7 +18,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bench import workloads
 from bench.errors import BenchError
 from bench.workload import Workload
 
@@ -101,15 +100,12 @@ def fitting(name: str, workload: Workload) -> str:
     return "synthetic"
 
 
-def epoch(name: str, data: str) -> int | None:
+def epoch(workload: Workload, data: str) -> int | None:
     """Samples of an epoch: of the set that was used, or of the one that a workload with inputs of its own is known for.
 
-    None where there is no such set, as for a program of the user's own.
+    None where there is no such set.
     """
-    if data not in ORDER:
-        return None
-    workload = workloads.get(name)
-    return TRAINING_IMAGES[data] if workload.takes_28x28() else workload.epoch or None
+    return TRAINING_IMAGES.get(data) if workload.takes_28x28() else workload.epoch or None
 
 
 def verify(source: Source) -> None:

@@ -15,7 +15,8 @@ from bench.errors import BenchError
 from bench.process import environment
 
 NEEDED = 60.0  # seconds for an interpreter to say what it has; frameworks are looked for, not imported
-# Run by the arm's own interpreter: its Python, and the distributions that it has of those that are asked for.
+# Run by the arm's own interpreter: its Python, and the distributions that it has of those that are asked for. Of the
+# backends of other packages it has rows of its own.
 ASK = """
 import hashlib, json, pathlib, sys
 from importlib import metadata
@@ -28,6 +29,13 @@ for name in json.loads(sys.argv[1]):
         pass
 said["missing"] = [name for name in json.loads(sys.argv[2]) if find_spec(name) is None]
 import bench.worker
+for name in json.loads(sys.argv[3]):
+    try:
+        row = bench.backends.get(name)
+        said["versions"] |= row.versions()
+        said["missing"] += [package for package in row.packages if find_spec(package) is None]
+    except bench.errors.BenchError as error:
+        said["refused"] = str(error)
 code = hashlib.sha256()
 for path in sorted(pathlib.Path(bench.__file__).parent.rglob("*.py")):
     code.update(path.name.encode() + path.read_bytes())
@@ -114,11 +122,12 @@ def again(arm: Arm, names: Iterable[str]) -> Arm:
 
 def _asked(name: str, launch: Launch, flags: dict[str, str], names: Iterable[str]) -> Arm:
     """The arm, once its interpreter has said what it has; `BenchError` where it lacks a package or does not start."""
-    rows = [backends.get(backend) for backend in sorted(set(names))]
+    all_ = [backends.get(backend) for backend in sorted(set(names))]
+    rows, theirs = [row for row in all_ if not row.adapter], [row.name for row in all_ if row.adapter]
     distributions = ["numpy", *(d for row in rows for d in row.distributions)]
     packages = [package for row in rows for package in row.packages]
     where = "" if launch.python == sys.executable else f" in {launch.python}"
-    command = [launch.python, "-c", ASK, json.dumps(distributions), json.dumps(packages)]
+    command = [launch.python, "-c", ASK, *map(json.dumps, (distributions, packages, theirs))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=NEEDED, env=environment(launch))
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -130,6 +139,8 @@ def _asked(name: str, launch: Launch, flags: dict[str, str], names: Iterable[str
             f"and: {launch.python} -m pip install msgspec numpy psutil nvidia-ml-py"
         )
     said = json.loads(done.stdout.splitlines()[-1])
+    if "refused" in said:
+        raise BenchError(f"the {name} arm{where}: {said['refused']}")
     if said["missing"]:
         missing = " ".join(said["missing"])
         raise BenchError(f"the {name} arm lacks {missing}{where}: {launch.python} -m pip install {missing}")

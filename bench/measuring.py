@@ -117,6 +117,7 @@ def warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> War
         cap_seconds=protocol.warm_up_cap_seconds,
         burst_seconds=protocol.burst_seconds,
         foretold=foretold,
+        declared=None if is_own(case.backend) else workloads.foreign(case.work),
     )
     warmed = worker.expect(question, Warmed, until)
     _check_mode(case, warmed)

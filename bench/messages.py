@@ -5,6 +5,7 @@ from msgspec import Struct
 
 from bench.program import Facts, Settings
 from bench.sensors import Sensed
+from bench.workload import Workload
 
 VERSION = 4
 DISK = "disk"  # the status of a worker that cannot write: no row's, for it ends the run
@@ -29,7 +30,8 @@ class Warm(Struct, frozen=True, tag=True):
     """Build a case's program and warm it up: `steps` exactly, or where it is 0 until it is detected that it is warm.
 
     `feed` is a file of `bench.feeds`; `foretold`: a proof says what the first losses are. With `steps` 0 the worker
-    also finds how many make a burst of `burst_seconds`.
+    also finds how many make a burst of `burst_seconds`. `declared`: the workload where it is another package's, so that
+    both arms of a gate do the same, whichever version of that package they have.
     """
 
     workload: str
@@ -42,6 +44,7 @@ class Warm(Struct, frozen=True, tag=True):
     cap_seconds: float = 0.0
     burst_seconds: float = 0.0
     foretold: bool = True
+    declared: Workload | None = None
 
 
 class Burst(Struct, frozen=True, tag=True):
@@ -67,17 +70,22 @@ class Measure(Struct, frozen=True, tag=True):
 
 
 class Prove(Struct, frozen=True, tag=True):
-    """Climb the ladder with this workload and save the evidence in `file`; `feeds`: name to file of cases' batches."""
+    """Climb the ladder with this workload and save the evidence in `file`; `feeds`: name to file of cases' batches.
+
+    `declared`: see `Warm`.
+    """
 
     workload: str
     feeds: dict[str, str]
     file: str
+    declared: Workload | None = None
 
 
 class Describe(Struct, frozen=True, tag=True):
-    """The native module of a workload, as the framework itself prints it."""
+    """The native module of a workload, as the framework itself prints it. `declared`: see `Warm`."""
 
     workload: str
+    declared: Workload | None = None
 
 
 class Look(Struct, frozen=True, tag=True):

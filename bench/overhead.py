@@ -28,7 +28,7 @@ def of_keras(report: Report) -> list[Overhead]:
     timed = {row.case: row for row in report.rows if row.step_ms is not None}
     found = []
     for row in timed.values():
-        if engine := backends.get(row.case.backend).engine:
+        if engine := backends.recorded(row.case.backend).engine:
             base = timed.get(replace(row.case, backend=engine))
             found += [against(row, base, report.run.suite.rounds)] if base else []
     return found

@@ -18,6 +18,7 @@ from bench.patience import BUSY
 from bench.records import Pilot, Proof
 from bench.sensors import Sensed
 from bench.suite import Protocol
+from bench.workload import Workload
 
 SCHEMA = 1
 
@@ -35,7 +36,8 @@ class Comparison(Struct, frozen=True):
 
     `left_out`: cases of the suite that are no cells, with the reason. `digests`: of files that must not change
     meanwhile, by path. `against`: the folder of a stored run that is the base, empty where both arms are measured.
-    `inherited`: what the candidate finds in the variables that the base is given, and in PYTHONPATH.
+    `inherited`: what the candidate finds in the variables that the base is given, and in PYTHONPATH. `declared`: the
+    workloads of other packages, the same for both arms.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Comparison(Struct, frozen=True):
     digests: dict[str, str] = {}
     against: str = ""
     inherited: dict[str, str] = {}
+    declared: tuple[Workload, ...] = ()
     schema: int = SCHEMA
 
     @property
@@ -203,7 +206,7 @@ def _unproved(pairing: Pairing, found: list[Record]) -> str:
     for arm, case in (("base", pairing.base), ("candidate", pairing.candidate)):
         if not any(isinstance(r, ArmPilot) and (r.arm, r.pilot.case) == (arm, case) for r in found):
             return f"the {arm} arm has no pilot on record"
-        if not backends.get(case.backend).packages:
+        if not backends.recorded(case.backend).packages:
             continue
         proofs = [r.proof for r in found if isinstance(r, ArmProof) and (r.arm, r.proof.worker) == (arm, case.worker)]
         if not proofs:

@@ -118,7 +118,8 @@ class Making:
         self.until = monotonic() + deadline
         self.process = Process(log, launch)
         self.process.send(opening(subject.backend, subject.settings()))
-        self.process.send(Prove(subject.workload, files, str(self.draft)))
+        declared = None if backends.is_own(subject.backend) else workloads.foreign(subject.workload)
+        self.process.send(Prove(subject.workload, files, str(self.draft), declared))
 
     def finish(self) -> None:
         """Waits, and leaves the evidence at the path; `WorkerFailed` where there is none."""

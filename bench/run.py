@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bench import __version__, backends, records
+from bench import __version__, backends, records, workloads
 from bench import folder as folders
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
 from bench.suite import Filters, Planned, Suite
+from bench.workload import Workload
 
 SHARED = (
     *("placement", "recipe", "augmentation", "workload", "program"),
@@ -32,7 +35,10 @@ class Program(Struct, frozen=True):
 
 
 class Run(Struct, frozen=True):
-    """Everything that must be the same for two parts of a run to belong together, and when it began."""
+    """Everything that must be the same for two parts of a run to belong together, and when it began.
+
+    `declared`: the workloads of other packages, so that a report needs none of them and shows what was measured.
+    """
 
     suite: Suite
     planned: tuple[Planned, ...]
@@ -45,6 +51,7 @@ class Run(Struct, frozen=True):
     started: str
     better_data: str = ""
     programs: tuple[Program, ...] = ()
+    declared: tuple[Workload, ...] = ()
     schema: int = records.SCHEMA
 
     @property
@@ -52,6 +59,12 @@ class Run(Struct, frozen=True):
         """The paths of the programs that are proved against each other: two at least must offer the proof methods."""
         offering = {program.path for program in self.programs if program.proves}
         return offering if len(offering) > 1 else set()
+
+    def workload(self, name: str) -> Workload:
+        """As the run measured it; by a recipe, `cnn+l2`, too."""
+        plain, _, recipe = name.partition("+")
+        declared = next((one for one in self.declared if one.name == plain), None)
+        return declared.by(recipe or "plain") if declared else workloads.get(name)
 
 
 def create(
@@ -66,9 +79,17 @@ def create(
     versions = {"stepwatch": __version__, "numpy": metadata.version("numpy")}
     for name in sorted({p.case.backend for p in planned}):
         versions |= backends.get(name).versions()
-    return Run(
-        suite, tuple(planned), machine, filters, versions, commit(), harness(), deadline, now(), better, programs
-    )
+    declared = foreign(p.case for p in planned)
+    for workload in declared:
+        versions |= workloads.OTHERS.source(workload.name)
+    known = suite, tuple(planned), machine, filters, versions, commit(), harness()
+    return Run(*known, deadline, now(), better, programs, declared)
+
+
+def foreign(cases: Iterable[Case]) -> tuple[Workload, ...]:
+    """The workloads of other packages among those of the cases."""
+    names = sorted({case.workload for case in cases if not backends.is_own(case.backend)})
+    return tuple(found for name in names if (found := workloads.foreign(name)))
 
 
 def now() -> str:
@@ -96,15 +117,11 @@ def harness() -> str:
 
 
 def adapter_digest(backend: str) -> str:
-    """Digest of what a proof of this backend depends on in our own code."""
+    """Digest of what a proof of this backend depends on in our own code, and in its adapter's."""
     package, row = Path(__file__).parent, backends.get(backend)
-    folders = ["layers", f"backends/{row.folder}", *([f"backends/{row.engine}"] if row.engine else [])]
-    return source_digest(
-        [
-            *(package / f"{name}.py" for name in SHARED),
-            *(file for folder in folders for file in sorted((package / folder).glob("*.py"))),
-        ]
-    )
+    beneath = backends.get(row.engine).sources() if row.engine else []
+    layers = sorted((package / "layers").glob("*.py"))
+    return source_digest([*(package / f"{name}.py" for name in SHARED), *layers, *row.sources(), *beneath])
 
 
 def source_digest(files: list[Path]) -> str:
@@ -158,6 +175,9 @@ def check_same(old: Run, new: Run, folder: Path) -> None:
     for was, now in zip(old.programs, new.programs, strict=False):
         if was != now:
             raise differs(f"program {was.path}", was.digest, f"{now.digest} (the file changed)")
+    for declared, other in zip(old.declared, new.declared, strict=False):
+        if declared.digest != other.digest:
+            raise differs(f"workload {declared.name}", declared.digest, f"{other.digest} (its package changed it)")
     if old.planned != new.planned:
         raise differs("cases", len(old.planned), f"{len(new.planned)} (other filters, data or installed backends)")
     if old.machine != new.machine:

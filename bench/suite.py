@@ -177,16 +177,17 @@ def _found(text: str, said: str) -> str:
 
 
 def check(filters: Filters) -> None:
-    """`BenchError` for a name that is nowhere known."""
-    names = {
-        "workload": workloads.names(),
-        "backend": list(backends.REGISTRY),
-        **{k: KNOWN[k] for k in ("mode", "device")},
-    }
-    for axis, known in names.items():
+    """`BenchError` for a name that is nowhere known, or that another package offers and that is refused."""
+    for name in filters.workload:
+        workloads.get(name)
+    for name in filters.backend:
+        if backends.is_own(name):
+            raise backends.unknown(name)
+        backends.get(name)
+    for axis in ("mode", "device"):
         for value in getattr(filters, axis):
-            if value not in known:
-                raise BenchError(f"no {axis} '{value}'; there are {', '.join(sorted(map(str, known)))}")
+            if value not in KNOWN[axis]:
+                raise BenchError(f"no {axis} '{value}'; there are {', '.join(sorted(map(str, KNOWN[axis])))}")
 
 
 NO_FILTERS = Filters()

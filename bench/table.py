@@ -29,7 +29,7 @@ class Row(Struct, frozen=True):
     """One case of the table. None is "not known": empty in CSV, a dash in Markdown.
 
     `process_ms`: a step in each process, the median of its bursts. `measured_seconds`: all timed bursts;
-    `occupied_seconds`: all of its processes, with their start, compilation and warm-up.
+    `occupied_seconds`: all of its processes, with their start, compilation and warm-up. `epoch`: samples in one.
     """
 
     case: Case
@@ -76,6 +76,7 @@ class Row(Struct, frozen=True):
     evidence: str | None = None
     measured_seconds: float | None = None
     occupied_seconds: float | None = None
+    epoch: int | None = None
     cost: Cost = cost.UNKNOWN
 
 
@@ -143,6 +144,7 @@ def _row(
         row,
         measured_seconds=sum(sum(sample.wall_ns) for sample in ordered) / 1e9,
         occupied_seconds=sum(sum(record.stages.values()) for record in occupied),
+        epoch=None if case.workload == backends.OWN else datasets.epoch(run.workload(case.workload), case.data),
     )
     steps = [[ns / s.steps / 1e6 for ns in s.wall_ns] for s in ordered]
     step = stats.estimate(steps)
@@ -165,8 +167,9 @@ def _row(
             third_step_cold_ms=third,
             peak_memory_mib=None if pilot.peak_bytes is None else pilot.peak_bytes / 2**20,
         )
-        if backends.get(case.backend).packages:
-            row = _bounded(row, bounds.of(case, step / 1e3, pilot, found[case.precision, case.device, case.threads]))
+        if backends.recorded(case.backend).packages:
+            rates = found[case.precision, case.device, case.threads]
+            row = _bounded(row, bounds.of(case, run.workload(case.work), step / 1e3, pilot, rates))
             row = _remarked(row, bounds.idle_threads(case, records.values()))
     if case.measure == "latency":
         calls = [call for process in steps for call in process]
@@ -190,13 +193,7 @@ def _first_calls(row: Row, samples: dict[int, Sample]) -> Row:
 
 
 def _bounded(row: Row, found: Bounds) -> Row:
-    row = replace(
-        row,
-        utilisation=found.utilisation,
-        memory_share=found.memory_share,
-        dispatch_share=found.dispatch_share,
-        bound_by=found.bound_by,
-    )
+    row = replace(row, **msgspec.structs.asdict(found))
     above = [
         f"{share:.2f} of the measured {name}"
         for name, share in (("arithmetic ceiling", found.utilisation), ("copy bandwidth", found.memory_share))
@@ -244,7 +241,7 @@ def _break_even(row: Row, base: Case, records: dict[Key, Record], samples: dict[
 
 def priced(row: Row, price: Price | None) -> Row:
     """The row at that price, whatever it cost before; without any where it has no time, or computes nothing."""
-    if price is None or row.step_ms is None or not backends.get(row.case.backend).computes:
+    if price is None or row.step_ms is None or not backends.recorded(row.case.backend).computes:
         return replace(row, cost=cost.UNKNOWN)
     timed = cost.Timed(
         step=row.step_ms / 1e3,
@@ -252,7 +249,7 @@ def priced(row: Row, price: Price | None) -> Row:
         high=None if row.step_ms_high is None else row.step_ms_high / 1e3,
         batch=row.case.batch,
         inference=row.case.phase == "infer",
-        epoch=datasets.epoch(row.case.workload, row.case.data),
+        epoch=row.epoch,
         measured=row.measured_seconds,
         occupied=row.occupied_seconds,
         break_even=row.break_even_seconds,
@@ -269,7 +266,7 @@ def rival(case: Case) -> tuple[object, ...]:
 def _comparable(run: Run, case: Case) -> bool:
     """Whether its time may stand beside another's: it computes something, and is proved to compute the same."""
     own = backends.is_own(case.backend)
-    return backends.get(case.backend).computes and (not own or case.backend in run.proved)
+    return backends.recorded(case.backend).computes and (not own or case.backend in run.proved)
 
 
 def _relative(run: Run, rows: Iterable[Row], samples: dict[Case, dict[int, Sample]]) -> list[Row]:

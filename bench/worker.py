@@ -68,8 +68,8 @@ class Worker:
                 return ceilings.measure(self.backend, self.settings)
             case Prove():
                 return self.prove(question)
-            case Describe(workload):
-                wanted = workloads.get(workload)
+            case Describe():
+                wanted = declared(question)
                 return Described(self.backend.build(wanted, self._settings(wanted)).describe())
             case Look():
                 assert isinstance(self.backend, Own)
@@ -105,7 +105,7 @@ class Worker:
         if isinstance(self.backend, Own):
             self.trial = Trial(self.backend, None, self.settings, question.phase, self.backend.data())
         else:
-            workload = workloads.get(question.workload)
+            workload = declared(question)
             data = feeds.read(Path(question.feed), workload)
             self.trial = Trial(self.backend, workload, self._settings(workload), question.phase, data)
         warmed = self.trial.warm(question)
@@ -121,7 +121,7 @@ class Worker:
     def prove(self, question: Prove) -> Proved:
         if isinstance(self.backend, Own):
             return self.prove_own(self.backend, question)
-        workload = workloads.get(question.workload)
+        workload = declared(question)
         found: dict[str, np.ndarray] = {}
         chained = self.settings.steps_per_call
         for name, settings in (("fp64", self._golden(workload)), ("measured", self._settings(workload))):
@@ -167,6 +167,11 @@ class Worker:
     def _settings(self, workload: Workload) -> Settings:
         layout = self.settings.layout if workload.has_layout() else "flat"
         return replace(self.settings, layout=layout)
+
+
+def declared(question: Warm | Prove | Describe) -> Workload:
+    """The workload that came with the question, or Stepwatch's own of that name."""
+    return question.declared or workloads.get(question.workload)
 
 
 def show_one_gpu(settings: Settings) -> None:

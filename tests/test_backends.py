@@ -19,6 +19,7 @@ from numpy_model import forward
 from bench import backends, parity, workloads
 from bench.errors import BenchError
 from bench.evidence import cross_entropy, proof_batches
+from bench.run import adapter_digest
 from bench.workload import SGD, Workload
 
 FOLDER = Path(backends.__file__).parent
@@ -67,6 +68,15 @@ def test_names_are_the_keys_and_the_folders() -> None:
     folders = sorted(path.name for path in FOLDER.iterdir() if (path / "__init__.py").exists())
     assert sorted({row.folder for row in backends.REGISTRY.values()}) == folders
     assert all(row.name == name for name, row in backends.REGISTRY.items())
+
+
+@pytest.mark.parametrize("name", backends.REGISTRY)
+def test_a_proof_depends_on_the_adapter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = backends.get(name)
+    assert set(row.sources()) == set((FOLDER / row.folder).glob("*.py"))
+    before = adapter_digest(name)
+    monkeypatch.setattr(backends.Backend, "sources", lambda self: [])
+    assert adapter_digest(name) != before
 
 
 def test_an_unknown_backend_is_an_error_with_the_known_ones() -> None:

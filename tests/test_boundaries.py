@@ -90,12 +90,12 @@ def outside(found: Iterable[str], allowed: set[str]) -> list[str]:
 
 NEUTRAL = {
     *("bench.layers", "bench.placement", "bench.workload", "bench.workloads"),
-    *("bench.samples", "bench.datasets", "bench.errors"),
+    *("bench.recipe", "bench.samples", "bench.datasets", "bench.errors", "bench.third_parties"),
 }
 ADAPTER = {
     "bench.placement",
     "bench.errors",
-    "bench.no_model",
+    *("bench.no_model", "bench.recipe", "bench.augmentation"),
     "bench.layers",
     "bench.program",
     "bench.workload",
@@ -264,6 +264,7 @@ MADE_UP: list[tuple[Rule, str, str, str]] = [
     (neutral, "bench.workload", "from bench.backends import get", "bench.workload: bench.backends"),
     (neutral, "bench.workloads.new", "from bench import suite", "bench.workloads.new: bench.suite"),
     (neutral, "bench.layers", "import pandas", "bench.layers: pandas"),
+    (neutral, "bench.third_parties", "from bench import backends", "bench.third_parties: bench.backends"),
     (neutral, "bench.layers", "from sklearn.datasets import load_digits", "bench.layers: sklearn.datasets"),
     (neutral, "bench.datasets", "from sklearn import svm", "bench.datasets: sklearn"),
     (neutral, "bench.placement", "def f():\n    import bench.runner", "bench.placement: bench.runner"),

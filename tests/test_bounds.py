@@ -73,7 +73,7 @@ def test_a_thread_pool_that_is_too_small_is_told(cores: float | None, others: fl
 
 def test_the_shares_are_the_floors_over_the_step() -> None:
     step = 4 * max(ARITHMETIC, MEMORY)
-    found = bounds.of(CASE, step, pilot(CASE, dispatch=step / 10), FOUND)
+    found = bounds.of(CASE, MLP, step, pilot(CASE, dispatch=step / 10), FOUND)
     assert found.utilisation == pytest.approx(ARITHMETIC / step)
     assert found.memory_share == pytest.approx(MEMORY / step)
     assert found.dispatch_share == pytest.approx(0.1)
@@ -86,18 +86,18 @@ def test_the_shares_are_the_floors_over_the_step() -> None:
 def test_the_largest_share_bounds_it(flops: float, moved: float, dispatch: float, wanted: str) -> None:
     """`flops` and `moved`: the shares that the ceilings give a step of one second."""
     ceilings = replace(FOUND, flops_per_second=ARITHMETIC * 1e11 / flops, bytes_per_second=MEMORY * 1e10 / moved)
-    found = bounds.of(CASE, 1.0, pilot(CASE, dispatch=dispatch), ceilings)
+    found = bounds.of(CASE, MLP, 1.0, pilot(CASE, dispatch=dispatch), ceilings)
     assert (found.utilisation, found.memory_share) == (pytest.approx(flops), pytest.approx(moved))
     assert found.bound_by == wanted
 
 
 def test_without_ceilings_nothing_is_said() -> None:
-    assert bounds.of(CASE, 1.0, pilot(CASE), None) == Bounds(None, None, None, None)
+    assert bounds.of(CASE, MLP, 1.0, pilot(CASE), None) == Bounds(None, None, None, None)
 
 
 def test_fp64_moves_twice_as_much() -> None:
-    single = bounds.of(CASE, 1.0, pilot(CASE), FOUND)
-    double = bounds.of(replace(CASE, precision="fp64"), 1.0, pilot(CASE), FOUND)
+    single = bounds.of(CASE, MLP, 1.0, pilot(CASE), FOUND)
+    double = bounds.of(replace(CASE, precision="fp64"), MLP, 1.0, pilot(CASE), FOUND)
     assert single.memory_share and double.memory_share
     assert 1.5 * single.memory_share < double.memory_share <= 2 * single.memory_share
     assert single.utilisation == double.utilisation
@@ -117,13 +117,13 @@ def test_fp64_moves_twice_as_much() -> None:
 def test_the_host_s_share(batch: int, dispatch: float, one_image: float | None, share: float) -> None:
     """Of a step of one second, beside which the floor of one image is nothing."""
     case = replace(CASE, batch=batch)
-    found = bounds.of(case, 1.0, pilot(case, dispatch=dispatch, one_image=one_image), FOUND)
+    found = bounds.of(case, MLP, 1.0, pilot(case, dispatch=dispatch, one_image=one_image), FOUND)
     assert found.dispatch_share == pytest.approx(share, abs=1e-3)
 
 
 def test_one_image_s_own_work_is_not_the_host_s() -> None:
     slow = replace(FOUND, flops_per_second=MLP.flops_per_sample("train") / 0.2)  # one image: 0.2 s of arithmetic
-    found = bounds.of(CASE, 1.0, pilot(CASE, dispatch=1.0, one_image=0.5), slow)
+    found = bounds.of(CASE, MLP, 1.0, pilot(CASE, dispatch=1.0, one_image=0.5), slow)
     assert found.dispatch_share == pytest.approx(0.3)
-    cheap = bounds.of(CASE, 1.0, pilot(CASE, dispatch=1.0, one_image=0.1), slow)
+    cheap = bounds.of(CASE, MLP, 1.0, pilot(CASE, dispatch=1.0, one_image=0.1), slow)
     assert cheap.dispatch_share == 0.0  # never less than nothing

@@ -54,6 +54,16 @@ def test_a_backend_has_one_colour_whatever_stands_beside_it() -> None:
     assert set(backends.REGISTRY) <= set(colours.BACKENDS)
 
 
+def test_another_packages_backend_keeps_its_colour() -> None:
+    alone = colours.of(["by-hand"])["by-hand"]
+    assert alone in colours.REST
+    assert colours.of(["a.py", "b.py", "by-hand", "torch"])["by-hand"] == alone
+    names = [f"backend-{number}" for number in range(20)]
+    assert {colours.of([name])[name] for name in names} == set(colours.REST)  # not all the first
+    found = colours.of(names[:4])
+    assert len(set(found.values())) == 4 and len(colours.of(names)) == 20
+
+
 def test_others_get_colours_of_their_own() -> None:
     found = colours.of(["torch", "a.py", "b.py", "c.py", "d.py"])
     assert len(set(found.values())) == 5 and found == colours.of(["d.py", "c.py", "b.py", "a.py", "torch"])

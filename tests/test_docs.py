@@ -305,6 +305,15 @@ def test_the_example_of_a_workload_is_found_and_whole(tmp_path: Path, monkeypatc
     assert workload.description.replace("-", " ").split()[1] in str(workload.layers)  # 4096, as it says of itself
 
 
+def test_the_examples_of_third_parties_are_those_that_are_tested() -> None:
+    folder = ROOT / "tests" / "third_party"
+    (entries,) = blocks(PAGES["docs/third-parties.md"], "toml")
+    assert entries in (folder / "pyproject.toml").read_text()
+    examples = blocks(PAGES["docs/third-parties.md"], "python")
+    assert len(examples) == 2
+    assert all(example in (folder / "by_hand" / "offers.py").read_text() for example in examples)
+
+
 def test_the_example_of_a_price_is_read(tmp_path: Path) -> None:
     (example,) = blocks(PAGES["docs/adding.md"], "toml")
     (tmp_path / "prices.toml").write_text(example)
@@ -355,7 +364,11 @@ def test_the_tree_names_every_room() -> None:
     rooms = {path.name for path in (ROOT / "bench").glob("*.py")} - {"__init__.py"}
     rooms |= {f"{path.name}/" for path in (ROOT / "bench").iterdir() if (path / "__init__.py").exists()}
     assert rooms - named == set(), "docs/tree.md lacks these"
-    gone = {name for name in named if name.endswith(".py")} - rooms - {"optimiser.py", "device.py", "gradients.py"}
+    gone = (
+        {name for name in named if name.endswith(".py")}
+        - rooms
+        - {"layers.py", "optimiser.py", "device.py", "gradients.py"}
+    )
     assert gone == set(), "docs/tree.md names these, which are gone"
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from bench import stats, status, table, workloads
 from bench.case import Case
+from bench.errors import BenchError
 from bench.machine import Machine
 from bench.prices.book import Price
 from bench.prices.cost import UNKNOWN
@@ -420,6 +421,18 @@ def test_the_shares_of_a_step_come_from_the_run_s_own_ceilings() -> None:
 def test_ceilings_of_another_kind_say_nothing_of_a_row(other: dict[str, object]) -> None:
     row = row_of([*STEADY, ceiling(replace(CASE, **other))])
     assert (row.utilisation, row.memory_share, row.dispatch_share, row.bound_by) == (None,) * 4
+
+
+def test_other_packages_work_is_reckoned_as_the_run_has_it() -> None:
+    """Neither the workload nor the backend is here."""
+    case = replace(CASE, workload="gone", backend="gone-too")
+    records = [*rounds_of(case, *[2.0] * 6), ceiling(CASE)]
+    work = replace(workloads.get("mlp_dropout"), name="gone")
+    (row,) = rows_of(replace(run_of(case), declared=(work,)), records, PRICE)
+    assert row.utilisation == pytest.approx(64 * work.flops_per_sample("train") / 1e11 / 2e-3)
+    assert (row.status, row.relative) == ("ok", 1.0) and row.cost != UNKNOWN
+    with pytest.raises(BenchError, match="no workload 'gone'"):
+        rows_of(run_of(case), records)
 
 
 def test_what_computes_nothing_is_bounded_by_nothing() -> None:

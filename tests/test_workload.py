@@ -2,6 +2,7 @@
 
 import hashlib
 from math import prod
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from bench import workloads
 from bench.errors import BenchError
 from bench.layers import Conv2D, Dense, Dropout, Flatten, MaxPool, ReLU, Residual
+from bench.recipe import RECIPES
 from bench.workload import SGD, Adam, Proof, Workload, batches
 
 MLP, CNN, DROPOUT = (workloads.get(name) for name in ("mlp", "cnn", "mlp_dropout"))
@@ -67,6 +69,26 @@ def test_resnet50_is_the_published_one() -> None:
     assert strides == {7, 3, 1}
     pixels = [p.path for p in workload.walk() if isinstance(p.layer, Conv2D) and p.layer.kernel < p.layer.stride]
     assert pixels == [f"residual_{block}.conv2d_4" for block in (4, 8, 14)]
+
+
+def test_a_file_may_offer_a_smaller_size_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from bench.layers import Dense\nfrom bench.workload import SGD, Workload\n"
+    made = "{} = Workload('{}', '', (784,), 10, (Dense({}), Dense(10)), SGD(0.1))\n"
+    (tmp_path / "heavy.py").write_text(
+        text + made.format("WORKLOAD", "heavy", 1024) + made.format("TINY", "heavy_tiny", 8)
+    )
+    (tmp_path / "alone.py").write_text(text + made.format("WORKLOAD", "alone", 8))
+    monkeypatch.setattr(workloads, "__path__", [*workloads.__path__, str(tmp_path)])
+    more = {"alone", "heavy", "heavy_tiny"}
+    assert more <= set(workloads.names()) and "alone_tiny" not in workloads.names()
+    assert workloads.names() == sorted(set(workloads.names())) == workloads.shipped()
+    tiny = workloads.get("heavy_tiny")
+    assert (tiny.name, tiny.parameter_count()) == ("heavy_tiny", 784 * 8 + 8 + 80 + 10)
+    assert workloads.get("heavy").layers[0] == Dense(1024)
+    assert workloads.foreign("heavy_tiny") is None
+    for name in ("alone_tiny", "heavy_tiny_tiny", "_tiny"):
+        with pytest.raises(BenchError, match=f"no workload '{name}'"):
+            workloads.get(name)
 
 
 def test_an_unknown_workload_is_an_error_with_the_known_ones_and_the_nearest() -> None:
@@ -253,6 +275,7 @@ OTHER_WORK = {
     "a convolution without bias": replace(CNN, layers=(Conv2D(4, bias=False), Flatten(), Dense(10))),
     "pool padding": replace(CNN, layers=(MaxPool(2, padding=1), Flatten(), Dense(10))),
     "tokens": replace(MLP, vocabulary=784),
+    **{f"recipe {name}": MLP.by(name) for name in RECIPES if name not in ("plain", "augment")},
     "a body": replace(MLP, layers=(Residual((Dense(784), ReLU())), Dense(10))),
     "a shortcut of the same": replace(MLP, layers=(Residual((), (Dense(784), ReLU())), Dense(10))),
     "within a body": replace(MLP, layers=(Residual((Dense(784, bias=False), ReLU())), Dense(10))),
@@ -276,7 +299,8 @@ def test_what_is_no_part_of_the_work_does_not(field: str, value: object) -> None
 
 def test_every_field_of_a_workload_is_accounted_for() -> None:
     # A new field has to be put into one of the two tests above.
-    fields = {"name", "description", "input", "classes", "layers", "optimiser", "vocabulary", "proof", "epoch"}
+    fields = {"name", "description", "input", "classes", "layers", "optimiser"}
+    fields |= {"vocabulary", "recipe", "proof", "epoch"}
     assert set(Workload.__struct_fields__) == fields
 
 

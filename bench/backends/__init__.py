@@ -1,14 +1,21 @@
-"""The import-free registry of backends: what each can do, what it needs, and how to install it."""
+"""The import-free registry of backends: what each can do, what it needs, and how to install it.
+
+Other packages add theirs by the entry point `stepwatch.backends`.
+"""
 
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from bench import third_parties
 from bench.errors import BenchError
 from bench.program import BackendModule
+from bench.third_parties import Offer, Offers, kind_of
 
 MODES = ("eager", "graph", "compiled")
 PHASES = ("train", "infer")
@@ -18,6 +25,7 @@ ITEM_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp64": 8}  # of an activation
 NO_FP16 = "fp16 wants its loss scaled, which no adapter does; use bf16, which has fp32's range"
 NO_TF32 = "tf32 is arithmetic of NVIDIA's tensor cores; on a CPU use fp32 or bf16"
 LAYOUTS = ("nchw", "nhwc")
+FLAT = "flat"  # the layout of a model without images, and of a backend that has no layer for them
 DEVICES = ("cpu", "gpu")
 EVERY = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "CUDA_CACHE_PATH", "OMP_NUM_THREADS")  # that every adapter sets
 OWN = "own"  # the workload, mode, precision and layout of a file of the user's own: it alone knows them
@@ -29,6 +37,7 @@ class Backend(Struct, frozen=True):
     `computes`: its steps do the workload's work, so that they have rivals and a price. `sets`: the environment
     variables that its adapter sets itself, whatever the shell says. `engine`: what Keras runs on in this row.
     `chains`: the modes and devices ("graph", "gpu") in which one call can make several steps.
+    `adapter`: the module of another package that is its adapter; `offered_by`: the distribution that offers the row.
     """
 
     name: str
@@ -43,17 +52,28 @@ class Backend(Struct, frozen=True):
     sets: tuple[str, ...] = ()
     engine: str = ""
     chains: tuple[str, ...] = ()
+    adapter: str = ""
+    offered_by: str = ""
 
     def missing(self) -> str:
         """Why the backend cannot run here and the command that installs it; empty if its packages are found."""
         absent = [package for package in self.packages if find_spec(package) is None]
         if not absent:
             return ""
-        return f"{' and '.join(absent)} not installed: {install(self.extra)}"
+        how = install(self.extra)
+        if self.offered_by:
+            how = f"pip install '{self.offered_by}[{self.extra}]'" if self.extra else f"pip install {' '.join(absent)}"
+        return f"{' and '.join(absent)} not installed: {how}"
 
     def versions(self) -> dict[str, str]:
-        """Distribution name to installed version."""
-        return {name: v for name in self.distributions if (v := _version(name)) is not None}
+        """Distribution name to installed version; of another package's adapter its sources too, which may change."""
+        found = {name: v for name in self.distributions if (v := _version(name)) is not None}
+        return found | ({self.code: third_parties.digest(self.adapter)} if self.adapter else {})
+
+    @property
+    def code(self) -> str:
+        """What the digest of its adapter's sources is called among versions."""
+        return f"{self.name} code"
 
     @property
     def folder(self) -> str:
@@ -62,14 +82,24 @@ class Backend(Struct, frozen=True):
 
     def module(self) -> BackendModule:
         """The adapter. It imports its framework only when told to."""
-        found = import_module(f"bench.backends.{self.folder}")
-        return cast(BackendModule, found.Keras(self.engine) if self.engine else found)
+        found = import_module(self.adapter or f"bench.backends.{self.folder}")
+        adapter = found.Keras(self.engine) if self.engine else found
+        wanted = ("before_import", "after_import", "build")
+        if lacking := [one for one in wanted if not callable(getattr(adapter, one, None))]:
+            raise BenchError(f"the adapter {found.__name__} of backend {self.name} lacks {' and '.join(lacking)}")
+        return cast(BackendModule, adapter)
+
+    def sources(self) -> list[Path]:
+        """The files that are its adapter."""
+        if self.adapter:
+            return third_parties.files(self.adapter)
+        return sorted(Path(__file__).parent.glob(f"{self.folder}/*.py"))
 
     def why_not(self, *, mode: str, layout: str, device: str, precision: str = "fp32", steps_per_call: int = 1) -> str:
         """Why this combination does not exist in the backend, as far as that is known without importing it."""
         if mode not in self.modes:
             return self.lacks.get(mode, f"{self.name} has no mode {mode}")
-        if layout not in (*self.layouts, "flat"):
+        if layout not in (*self.layouts, FLAT):
             return self.lacks.get(layout, f"{self.name} has no layout {layout}")
         if device not in self.devices:
             return self.lacks.get(device, f"{self.name} has no device {device}")
@@ -80,7 +110,7 @@ class Backend(Struct, frozen=True):
         if precision not in ("fp32", "fp64") and not self.packages:
             return self.lacks["precision"]
         if steps_per_call > 1 and not {mode, device} & {*self.chains}:
-            return self.lacks["steps_per_call"]
+            return self.lacks.get("steps_per_call", f"{self.name} makes one step in a call")
         return ""
 
 
@@ -97,8 +127,7 @@ def _without_model(name: str, why: str) -> Backend:
             **dict.fromkeys(("graph", "compiled"), f"{why}: one mode is enough"),
             "nchw": f"{why}: one layout is enough",
             "gpu": f"{why}, on the CPU alone",
-            "precision": f"{why}: fp32 is enough",
-            "steps_per_call": f"{why}: one step a call is enough",
+            **dict.fromkeys(("precision", "steps_per_call"), f"{why}: fp32, a step at a time, is enough"),
         },
         devices=("cpu",),
         computes=False,
@@ -196,14 +225,39 @@ def install(extra: str) -> str:
     return f"pip install -c constraints.txt -e '.[{extra}]'" if checkout else f"pip install 'stepwatch[{extra}]'"
 
 
+def names() -> list[str]:
+    """All that may be asked for, those of other packages among them."""
+    return sorted([*REGISTRY, *OTHERS.names()])
+
+
+def every() -> list[Backend]:
+    """Stepwatch's own rows, then those of other packages, but for what is refused of these."""
+    return [*REGISTRY.values(), *(row for _, row in OTHERS.every() if isinstance(row, Backend))]
+
+
 def get(name: str) -> Backend:
     """The registry's row, or that of a user's own file; a `BenchError` with the list of known ones otherwise."""
     if is_own(name):
         frameworks = tuple(name for row in REGISTRY.values() for name in row.distributions)
         return Backend(name, modes=(OWN,), layouts=(OWN,), packages=(), distributions=frameworks, extra="")
-    if name not in REGISTRY:
-        raise BenchError(f"no backend '{name}'; there are {', '.join(sorted(REGISTRY))}")
-    return REGISTRY[name]
+    row = REGISTRY.get(name) or OTHERS.get(name)
+    if row is None:
+        raise unknown(name)
+    return row
+
+
+def unknown(name: str) -> BenchError:
+    return BenchError(f"no backend '{name}'; there are {', '.join(names())}")
+
+
+def recorded(name: str) -> Backend:
+    """The row of a backend that a record names, for which no other package has to be here any more.
+
+    All of theirs are alike in what a report asks: they compute, are proved, and stand on no other backend.
+    """
+    if name in REGISTRY or is_own(name):
+        return get(name)
+    return Backend(name, modes=(), layouts=(), packages=(name,), distributions=(), extra="")
 
 
 def is_own(name: str) -> bool:
@@ -216,3 +270,31 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _checked(offer: Offer, found: object) -> Backend:
+    """The row under the entry point's name, with the offering distribution among those whose versions count."""
+    if type(found) is not Backend:
+        raise BenchError(f"{offer.entry} is to be a bench.backends.Backend, found {kind_of(found)}")
+    distributions = tuple(dict.fromkeys((offer.distribution, *found.distributions)))
+    named = replace(found, name=offer.name, distributions=distributions, offered_by=offer.distribution)
+    try:
+        row = msgspec.convert(msgspec.to_builtins(named), Backend)
+    except (TypeError, msgspec.ValidationError) as error:
+        raise BenchError(f"{offer.entry} is no row of the registry: {error}") from None
+    for axis, known in (("modes", MODES), ("layouts", (*LAYOUTS, FLAT)), ("devices", DEVICES)):
+        words = getattr(row, axis)
+        if not words or not set(words) <= set(known):
+            there = ", ".join(words) or "none"
+            raise BenchError(f"{offer.entry} is to have {axis} of {', '.join(known)}, found {there}")
+    if not row.adapter or not row.packages:
+        raise BenchError(f"{offer.entry} is to name its adapter, a module, and the packages that it needs")
+    if row.engine or not row.computes:
+        raise BenchError(f"{offer.entry} is to compute by itself: leave out engine and computes")
+    third_parties.digest(row.adapter)  # it is there
+    return row
+
+
+OTHERS = Offers(
+    "backend", "stepwatch.backends", taken=lambda: REGISTRY, check=_checked, packages=lambda row: row.packages
+)

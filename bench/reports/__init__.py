@@ -1,1 +1,1 @@
-"""Report formats: one file each, `render(report) -> str`."""
+"""Report formats: one file each, `render(report) -> str`; those of other packages `str` or `bytes`."""

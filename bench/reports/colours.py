@@ -6,6 +6,7 @@ backends differ for colour-blind eyes too (tests/test_charts.py simulates them),
 
 from collections.abc import Iterable
 from typing import Any
+from zlib import crc32
 
 from bench.backends import OWN, is_own
 
@@ -19,17 +20,24 @@ BACKENDS = {
     "null": "#6e7781",
     "control": "#7d604b",
 }
-REST = ("#cc79a7", "#a3345c", "#8c510a", "#7b4fa3")  # in turn, for programs of the user's own and other backends
+REST = ("#cc79a7", "#a3345c", "#8c510a", "#7b4fa3")  # for backends of other packages, then programs of the user's own
 SHAPES = {"eager": "circle", "graph": "square", "compiled": "diamond", OWN: "triangle-up"}
 DASHES = {"flat": [1, 0], "nhwc": [1, 0], OWN: [1, 0], "nchw": [5, 3]}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 
 
 def of(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name: the same in every report for a backend of ours, in the order of names for the rest."""
+    """A colour for each name: of a backend of ours always the same, of another package's too unless one beside it has
+    the same; programs of the user's own take what is left, in the order of their names.
+    """
     wanted = sorted(set(names), key=lambda name: (name not in BACKENDS, is_own(name), name))
-    unknown = [name for name in wanted if name not in BACKENDS]
-    return {name: BACKENDS.get(name) or REST[unknown.index(name) % len(REST)] for name in wanted}
+    found: dict[str, str] = {}
+    for name in wanted:
+        free = [colour for colour in REST if colour not in found.values()]
+        fixed = REST[crc32(name.encode()) % len(REST)]
+        next_ = free[0] if free else REST[len(found) % len(REST)]
+        found[name] = BACKENDS.get(name) or (fixed if fixed in free and not is_own(name) else next_)
+    return found
 
 
 def theme(*, dark: bool) -> dict[str, Any]:

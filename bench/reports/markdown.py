@@ -13,7 +13,6 @@ from bench.patience import BUSY
 from bench.reports.names import SAID, USUAL, VARIED, called, called_together
 from bench.stats import samples_for
 from bench.table import Report, Row
-from bench.workloads import get
 
 Format = Callable[[Row], str]
 # Drift moves a median by some hundredths, which the interval over processes has seen; a failed check may mean anything.
@@ -119,7 +118,7 @@ def section(report: Report, rows: list[Row]) -> list[str]:
     ]
     remarks += [f"- {called(row, rows)}: {too_few(row)}" for row in measured if too_few(row)]
     remarks += [f"- {called(row, rows)}: {repaid(row)}" for row in measured if row.break_even_steps is not None]
-    return [title, caption(rows), table, *(["\n".join(remarks)] if remarks else [])]
+    return [title, caption(report, rows), table, *(["\n".join(remarks)] if remarks else [])]
 
 
 def too_few(row: Row) -> str:
@@ -156,12 +155,18 @@ def count(steps: float) -> str:
     return f"{steps:,.0f}" if isfinite(steps) else "never"
 
 
-def caption(rows: list[Row]) -> str:
+def caption(report: Report, rows: list[Row]) -> str:
     """What the rows have in common, what differs, and whether one of them is proved to be the fastest."""
     case = rows[0].case
     same = []
     differs = []
-    axes = {"batch": "batch {}", "precision": "{}", "data": _data(case), "device": "on the {}", "threads": "{} threads"}
+    axes = {
+        "batch": "batch {}",
+        "precision": "{}",
+        "data": _data(report, case),
+        "device": "on the {}",
+        "threads": "{} threads",
+    }
     axes |= {axis: SAID[axis] for axis, usual in USUAL.items() if any(getattr(r.case, axis) != usual for r in rows)}
     for axis, words in axes.items():
         found = sorted({getattr(row.case, axis) for row in rows})
@@ -178,7 +183,7 @@ def caption(rows: list[Row]) -> str:
     if case.workload == OWN:
         text = f"Programs of your own; {text} What they compute, they alone know."
     else:
-        workload = get(case.work if len({row.case.recipe for row in rows}) == 1 else case.workload)
+        workload = report.run.workload(case.work if len({row.case.recipe for row in rows}) == 1 else case.workload)
         text = f"{workload.description}; {text} {workload.parameter_count():,} parameters, "
         text += f"{workload.flops_per_sample(case.phase) / 1e6:.3g} MFLOP a sample."
     if differs:
@@ -186,8 +191,9 @@ def caption(rows: list[Row]) -> str:
     return " ".join([text, *winners(rows)])
 
 
-def _data(case: Case) -> str:
-    return "{} images" if case.workload == OWN or get(case.workload).takes_28x28() else "{} samples"
+def _data(report: Report, case: Case) -> str:
+    own = case.workload == OWN
+    return "{} images" if own or report.run.workload(case.workload).takes_28x28() else "{} samples"
 
 
 def winners(rows: list[Row]) -> Iterable[str]:

@@ -23,7 +23,8 @@ def text() -> str:
     rows += [] if here.gpus else [("gpu", "none that an NVIDIA driver shows")]
     rows += [("neighbours", _neighbours(here))]
     rows += [("digest", here.digest), ("commit", runs.commit()), ("data", datasets.locate("auto").name)]
-    said = [(backend.name, _said(backend, here)) for backend in backends.REGISTRY.values() if backend.packages]
+    said = [(backend.name, _said(backend, here)) for backend in backends.every() if backend.packages]
+    said += [(offer.name, f"refused: {row}") for offer, row in backends.OTHERS.every() if isinstance(row, str)]
     return f"Machine\n{tabulate(rows, tablefmt='plain')}\n\nBackends\n{tabulate(said, tablefmt='plain')}"
 
 

@@ -116,6 +116,10 @@ def _check_same(comparison: Comparison, folder: Path) -> None:
         was["revision"], now["revision"] = comparison.candidate.revision, revisions.present()
     if comparison.base.revision:
         revisions.check_out(comparison.base.revision, comparisons.worktree(folder))
+    was["workloads"], now["workloads"] = (
+        str([(one.name, one.digest) for one in found])
+        for found in (comparison.declared, runs.foreign(p.candidate for p in comparison.pairings))
+    )
     names = {p.candidate.backend for p in comparison.pairings}
     for arm in (comparison.base, comparison.candidate) if not comparison.against else (comparison.candidate,):
         now_ = interpreters.again(arm, names)

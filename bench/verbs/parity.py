@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from tabulate import tabulate
 
 from bench import backends, datasets, feeds, machine, parity, proofs, workloads
@@ -37,6 +38,14 @@ def execute(filters: Filters, *, device: str, batch: int, fresh: bool, write_gol
         device = "gpu" if here.gpus else "cpu"
     if write_golden and (filters.backend or filters.mode):
         raise BenchError("--write-golden wants every backend and mode to agree; leave out --backend and --mode")
+    if write_golden and (foreign := [name for name in filters.workload if workloads.foreign(name)]):
+        raise BenchError(
+            f"--write-golden is for Stepwatch's own workloads; {foreign[0]} is another package's, which is proved "
+            "between backends: leave out --write-golden"
+        )
+    if write_golden:  # which no other package has a part in
+        ours = filters.workload or tuple(workloads.shipped())
+        filters = replace(filters, workload=ours, backend=tuple(backends.REGISTRY))
     subjects, lines = _subjects(filters, device, here, batch)
     if not subjects:
         why = "; ".join(sorted({line[-1] for line in lines})) or "the null backend computes nothing"
@@ -83,10 +92,10 @@ def _subjects(filters: Filters, device: str, here: Machine, batch: int) -> tuple
     """What can be proved here, and a line for each combination that cannot, with the reason."""
     subjects: list[Subject] = []
     lines: list[Line] = []
-    for name in filters.workload or workloads.names():
+    for name in filters.workload or [one.name for one in workloads.every()]:
         workload = workloads.get(name)
         feed = (datasets.fitting("auto", workload), batch)
-        for backend in map(backends.get, filters.backend or backends.REGISTRY):
+        for backend in map(backends.get, filters.backend) if filters.backend else backends.every():
             if not backend.packages:
                 continue  # without a framework there is nothing to prove
             if reason := backend.missing():

@@ -1,6 +1,10 @@
-"""The verb `report`: run folders to a table, a page or a file for another tool; a gate's folder to its verdicts."""
+"""The verb `report`: run folders to a table, a page or a file for another tool; a gate's folder to its verdicts.
+
+Other packages add formats of one run by the entry point `stepwatch.reports`.
+"""
 
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,7 +20,9 @@ from bench.prices.book import Price, age_note
 from bench.reports import csv, focus, json, money, pytest_benchmark, whole
 from bench.reports import gate as gates
 from bench.table import Report
+from bench.third_parties import Offer, Offers, kind_of
 
+Render = Callable[[Report], str | bytes]
 # Of one run at one price; and of several runs, or one at several prices, side by side.
 ONE: dict[str, Callable[[Report], str]] = {
     "markdown": whole.render,
@@ -34,6 +40,33 @@ DRAWN = ("html", "svg", "png")
 FORMATS = (*ONE, "focus", *DRAWN)
 
 
+def _checked(offer: Offer, found: object) -> Render:
+    """What another package renders by: it is called with a report, and what goes wrong in it is one line."""
+    if not callable(found):
+        raise BenchError(f"{offer.entry} is to be a function render(report), found {kind_of(found)}")
+
+    def render(report: Report) -> str | bytes:
+        try:
+            made = found(report)
+        except Exception as error:
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise BenchError(f"{offer} failed: {said[:300]} ({at.filename}, line {at.lineno})") from error
+        if not isinstance(made, str | bytes):
+            raise BenchError(f"{offer} made {kind_of(made)}, wanted str or bytes")
+        return made
+
+    return render
+
+
+OTHERS = Offers("format", "stepwatch.reports", taken=lambda: {*FORMATS, *gates.FORMATS}, check=_checked)
+
+
+def names() -> list[str]:
+    """Every format of a run, those of other packages last."""
+    return [*FORMATS, *OTHERS.names()]
+
+
 def text(
     paths: Sequence[Path], wanted: str, asked: Asked, instances: Sequence[str] = (), plot: str | None = None
 ) -> str | bytes:
@@ -42,8 +75,9 @@ def text(
         raise BenchError("--plot wants --format svg or png, one picture; html has all of them")
     if any(folders.exists(path / "gate.json") for path in paths):
         return _gate(paths, wanted, asked, instances)
-    if wanted not in FORMATS:
-        raise BenchError(f"no format '{wanted}'; there are {', '.join(FORMATS)}")
+    others = None if wanted in FORMATS else OTHERS.get(wanted)
+    if wanted not in FORMATS and others is None:
+        raise BenchError(f"no format '{wanted}'; there are {', '.join(names())}")
     made = reports(paths, asked, instances)
     if wanted in DRAWN:
         return _drawn(made, wanted, asked, plot)
@@ -55,15 +89,15 @@ def text(
         raise BenchError(f"--format {wanted} is of one run at one price, found {len(made)}; ask for one at a time")
     if wanted == "pytest-benchmark":
         _say_left_out(made[0], paths[0])
-    return ONE[wanted](made[0])
+    return others(made[0]) if others else ONE[wanted](made[0])
 
 
 def put(made: str | bytes, out: Path | None) -> None:
-    """Prints it, or writes it to a new file; a picture is not for a terminal."""
+    """Prints it, or writes it to a new file; bytes, a picture say, are not for a terminal."""
     data = made if isinstance(made, bytes) else made.encode()
     if out is None:
         if isinstance(made, bytes) and sys.stdout.isatty():
-            raise BenchError("a PNG is not for a terminal: name a file with --out")
+            raise BenchError("what this format makes is not for a terminal: name a file with --out")
         sys.stdout.buffer.write(data)
         return
     try:

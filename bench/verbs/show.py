@@ -52,7 +52,7 @@ def _native(name: str, wanted: str) -> str:
         process = Process(Path(folder) / "log")
         try:
             process.expect(Open(wanted, settings), Opened, until)
-            described = process.expect(Describe(name), Described, until)
+            described = process.expect(Describe(name, workloads.foreign(name)), Described, until)
         except WorkerFailed as error:
             raise BenchError(f"{wanted}: {error.failed.reason}", exit_code=3) from None
         finally:

@@ -104,7 +104,9 @@ def results(reports: Sequence[Report]) -> list[Table]:
             for row in rows
         ]
         heads = (*(head for head, _ in columns), "USD/M samples", status[0])
-        found.append(Table(group.title, "backend", heads, tuple(lines), markdown.caption(rows), remarks(rows)))
+        found.append(
+            Table(group.title, "backend", heads, tuple(lines), markdown.caption(group.report, rows), remarks(rows))
+        )
     return found
 
 
