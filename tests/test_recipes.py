@@ -11,7 +11,7 @@ from conftest import each_framework
 from numpy_model import forward
 from vocabulary import MADE
 
-from bench import augmentation, workloads
+from bench import augmentation, backends, workloads
 from bench.errors import BenchError
 from bench.evidence import proof_batches
 from bench.recipe import RECIPES, Recipe
@@ -78,7 +78,13 @@ def programs(found: Any) -> Iterator[tuple[str, Workload, Arrays]]:
 @each_framework()
 def test_every_recipe_is_built(framework: Any, backend: str) -> None:
     found = framework("recipes.py", backend)
-    assert {case.split("|")[0] for case in found["programs"]} == {*MADE}
+    built = {case.split("|")[0] for case in found["programs"]}
+    if backends.get(backend).engine:  # Keras's augmentation layers draw for themselves
+        reasons = [reason for case, reason in found["unsupported"].items() if case.startswith("augment")]
+        assert {*MADE} - built == {name for name in MADE if name.startswith("augment")}
+        assert reasons and all("augment" in reason and "Keras" in reason for reason in reasons)
+        return
+    assert built == {*MADE}
     assert {case.split("|")[2] for case in found["unsupported"]} <= {"nchw"}
 
 

@@ -37,7 +37,8 @@ def after_import(settings: Settings) -> Facts:
 
     jax.monitoring.register_event_duration_secs_listener(_count)
     jax.config.update("jax_disable_jit", False)  # JAX_DISABLE_JIT of somebody's shell would run it eagerly, unseen
-    jax.config.update("jax_default_matmul_precision", "highest")  # no TF32 and no bf16 in fp32 products
+    # No TF32 and no bf16 in fp32 products and convolutions, unless it is asked for.
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if settings.precision == "tf32" else "highest")
     if settings.cache:
         jax.config.update("jax_compilation_cache_dir", os.path.join(settings.cache, "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # its default keeps only slow ones

@@ -39,9 +39,9 @@ class Room:
             import jax
 
             jax.config.update("jax_enable_x64", settings.precision == "fp64")
-        if self.engine == "torch":
+        if self.engine != "tensorflow":
             # Keras 3 forces what two fp64 tensors come to into fp32 on every engine but TensorFlow, whatever its
-            # floatx: without this there is no fp64 proof on PyTorch. In fp32, which is timed, nothing changes.
+            # floatx: without this there is no fp64 proof on the others. In fp32, which is timed, nothing changes.
             from keras.src.backend.common import dtypes
 
             dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64" if settings.precision == "fp64" else "float32"

@@ -2,23 +2,29 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from bench.placement import Array
 
 
 def gradients(engine: str, model: Any, x: Any, y: Any) -> list[Array]:
-    """Of the mean loss in training, by the model's trainable variables in their order."""
-    return {"tensorflow": _tape, "jax": _functional, "torch": _backward}[engine](model, x, y)
+    """Of the mean loss in training, by the model's trainable variables in their order; moves no state."""
+    state = [(variable, np.array(keras.ops.convert_to_numpy(variable))) for variable in model.non_trainable_variables]
+    found = {"tensorflow": _tape, "jax": _functional, "torch": _backward}[engine](model, x, y)
+    for variable, value in state:
+        variable.assign(value)
+    return found
 
 
 def _tape(model: Any, x: Any, y: Any) -> list[Array]:
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        loss = model.loss(y, model(x, training=True))
+        loss = _objective(model, y, model(x, training=True), model.losses)
     variables = [variable.value for variable in model.trainable_variables]
-    return [np.array(gradient.numpy(), np.float64) for gradient in tape.gradient(loss, variables)]
+    # An Embedding's is a list of rows, as tokens come.
+    return [np.array(tf.convert_to_tensor(found).numpy(), np.float64) for found in tape.gradient(loss, variables)]
 
 
 def _functional(model: Any, x: Any, y: Any) -> list[Array]:
@@ -27,8 +33,8 @@ def _functional(model: Any, x: Any, y: Any) -> list[Array]:
     rest = [variable.value for variable in model.non_trainable_variables]
 
     def loss(weights: Any) -> Any:
-        logits, _ = model.stateless_call(weights, rest, x, training=True)
-        return model.loss(y, logits)
+        logits, _, penalties = model.stateless_call(weights, rest, x, training=True, return_losses=True)
+        return _objective(model, y, logits, penalties)
 
     found = jax.jit(jax.grad(loss))([variable.value for variable in model.trainable_variables])
     return [np.array(gradient, np.float64) for gradient in found]
@@ -36,5 +42,11 @@ def _functional(model: Any, x: Any, y: Any) -> list[Array]:
 
 def _backward(model: Any, x: Any, y: Any) -> list[Array]:
     model.zero_grad()
-    model.loss(y, model(x, training=True)).backward()
+    _objective(model, y, model(x, training=True), model.losses).backward()
     return [np.array(v.value.grad.detach().cpu().numpy(), np.float64) for v in model.trainable_variables]
+
+
+def _objective(model: Any, y: Any, logits: Any, penalties: Any) -> Any:
+    """The mean over batch and positions, whether `compile` was handed a loss or a function, and what a recipe adds."""
+    found = keras.ops.mean(model.loss(y, logits))
+    return sum(penalties, found)

@@ -1,40 +1,123 @@
-"""Each word of the vocabulary as Keras's own layer, and where its parameters lie."""
+"""Each word of the vocabulary as Keras's own layer. It knows no weights and no order of layers."""
 
+from functools import partial
 from typing import Any, assert_never
 
 import keras
+import numpy as np
 
-from bench.layers import Conv2D, Dense, Dropout, Flatten, MaxPool, ReLU
-from bench.workload import Workload
+from bench.backends.keras.custom import (
+    ChannelsFirstLayerNormalization,
+    InfinitePadding2D,
+    PositionalEmbeddings,
+    UnbiasedBatchNormalization,
+    gelu64,
+    tanh_gelu64,
+)
+from bench.layers import (
+    GELU,
+    GRU,
+    LSTM,
+    AveragePool,
+    BatchNorm,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAveragePool,
+    Layer,
+    LayerNorm,
+    MaxPool,
+    PositionalEmbedding,
+    ReLU,
+    Residual,
+    SelfAttention,
+    Shape,
+)
+from bench.program import Settings
 
 
-def layers(workload: Workload, layout: str, seed: int) -> tuple[list[Any], dict[str, tuple[int, str]]]:
-    """The layers, and for each parameter path the place of its layer and Keras's name for it.
+def layers(word: Layer, enters: Shape, settings: Settings, engine: str) -> list[Any]:
+    """What a word becomes, one layer behind the other; the last holds its parameters.
 
     Keras keeps kernels as we do, and its Flatten reads channels last in both layouts: nothing is turned.
     """
-    order = {"data_format": "channels_first" if layout == "nchw" else "channels_last"}
-    built: list[Any] = []
-    names: dict[str, tuple[int, str]] = {}
-    for place in workload.placed():
-        match place.layer:
-            case Dense(units):
-                built.append(keras.layers.Dense(units))
-            case Conv2D(filters, kernel, stride, padding):
-                same = stride == 1 and kernel == 2 * padding + 1
-                if padding and not same:
-                    built.append(keras.layers.ZeroPadding2D(padding, **order))
-                word = "same" if padding and same else "valid"
-                built.append(keras.layers.Conv2D(filters, kernel, stride, word, **order))
-            case MaxPool(size, stride):
-                built.append(keras.layers.MaxPooling2D(size, stride, "valid", **order))
-            case Flatten():
-                built.append(keras.layers.Flatten(**order))
-            case ReLU():
-                built.append(keras.layers.ReLU())
-            case Dropout(rate):
-                built.append(keras.layers.Dropout(rate, seed=seed))
-            case _:
-                assert_never(place.layer)
-        names |= {f"{place.path}.{name}": (len(built) - 1, name) for name in place.layer.params(place.enters)}
-    return built, names
+    image = len(enters) == 3
+    first = settings.layout == "nchw"
+    order = {"data_format": "channels_first" if first else "channels_last"}
+    channels = 1 if first and image else -1
+    match word:
+        case Dense(units, bias):
+            return [keras.layers.Dense(units, use_bias=bias)]
+        case Conv2D(filters, kernel, stride, padding, bias):
+            same = _same(kernel, stride, padding)
+            zeros = [keras.layers.ZeroPadding2D(padding, **order)] if padding and not same else []
+            return [*zeros, keras.layers.Conv2D(filters, kernel, stride, _word(same), **order, use_bias=bias)]
+        case Conv1D(filters, kernel, stride, padding, bias):
+            same = _same(kernel, stride, padding)
+            zeros = [keras.layers.ZeroPadding1D(padding)] if padding and not same else []
+            return [*zeros, keras.layers.Conv1D(filters, kernel, stride, _word(same), use_bias=bias)]
+        case MaxPool(size, stride, padding):
+            edges = [InfinitePadding2D(padding, **order)] if padding else []
+            return [*edges, keras.layers.MaxPooling2D(size, stride, "valid", **order)]
+        case AveragePool(size, stride):
+            return [keras.layers.AveragePooling2D(size, stride, "valid", **order)]
+        case GlobalAveragePool():
+            return [keras.layers.GlobalAveragePooling2D(**order) if image else keras.layers.GlobalAveragePooling1D()]
+        case Flatten():
+            return [keras.layers.Flatten(**order)]
+        case ReLU():
+            return [keras.layers.ReLU()]
+        case GELU(tanh):
+            return [keras.layers.Activation(_gelu(tanh, engine, settings.precision))]
+        case Dropout(rate):
+            return [keras.layers.Dropout(rate, seed=settings.seed)]
+        case BatchNorm(momentum, epsilon, unbiased):
+            kind = UnbiasedBatchNormalization if unbiased else keras.layers.BatchNormalization
+            return [kind(channels, momentum, epsilon)]
+        case LayerNorm(epsilon):
+            if channels == 1:
+                return [ChannelsFirstLayerNormalization(epsilon=epsilon)]
+            return [keras.layers.LayerNormalization(epsilon=epsilon)]
+        case Embedding(vocabulary, units):
+            return [keras.layers.Embedding(vocabulary, units)]
+        case PositionalEmbedding():
+            return [PositionalEmbeddings()]
+        case SelfAttention(heads):
+            attention = keras.layers.MultiHeadAttention(heads, enters[-1] // heads)
+            if settings.precision == "fp64":
+                # A NumPy number, for TensorFlow rounds Python's to fp32 on its way, in fp64 models too.
+                attention._inverse_sqrt_key_dim = np.float64(attention._inverse_sqrt_key_dim)
+            return [attention]
+        case LSTM(units, sequences):
+            return [keras.layers.LSTM(units, return_sequences=sequences, use_cudnn=_cudnn(settings, engine))]
+        case GRU(units, sequences):
+            fused = _cudnn(settings, engine)
+            return [keras.layers.GRU(units, return_sequences=sequences, reset_after=True, use_cudnn=fused)]
+        case Residual():
+            return [keras.layers.Add()]
+        case _:
+            assert_never(word)
+
+
+def _same(kernel: int, stride: int, padding: int) -> bool:
+    """Whether Keras's word means our number of zeros in every framework below it."""
+    return padding > 0 and stride == 1 and kernel == 2 * padding + 1
+
+
+def _word(same: bool) -> str:
+    return "same" if same else "valid"
+
+
+def _gelu(tanh: bool, engine: str, precision: str) -> Any:
+    if engine == "tensorflow" and precision == "fp64":
+        return tanh_gelu64 if tanh else gelu64
+    return partial(keras.activations.gelu, approximate=tanh)
+
+
+def _cudnn(settings: Settings, engine: str) -> str | bool:
+    """Where Keras would take cuDNN's fused kernel and the engine cannot run it: XLA has none, JAX's is for fp32."""
+    lacks = {"tensorflow": settings.mode == "compiled", "jax": settings.precision not in ("fp32", "tf32")}
+    return False if lacks.get(engine) else "auto"

@@ -6,32 +6,92 @@ import keras
 import numpy as np
 from keras import ops
 
+from bench.recipe import Recipe
 from bench.workload import SGD, Adam, Optimiser
 
 
-class CorrectedAdam(keras.optimizers.Adam):
+class CorrectedAdam(type(keras.optimizers.Adam())):  # type: ignore[misc]
     """Keras adds epsilon before the bias correction (the "epsilon hat" of Kingma & Ba 2015, section 2).
 
-    Algorithm 1 adds it after: the same update with epsilon x sqrt(1 - b2^t) in Keras's place of epsilon.
+    Algorithm 1 adds it after: the same update with epsilon x sqrt(1 - b2^t) in Keras's place of epsilon. Based on what
+    Keras takes for its Adam on the engine: on PyTorch one that updates all variables at once.
     """
 
     epsilon: Any
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Of one variable, on TensorFlow and JAX."""
         declared = self.epsilon
-        step = ops.cast(self.iterations + 1, variable.dtype)
-        power = ops.power(ops.cast(self.beta_2, variable.dtype), step)
-        self.epsilon = declared * ops.sqrt(1 - power)
-        super().update_step(gradient, variable, learning_rate)
+        self.epsilon = self._hat(variable.dtype)
+        super().update_step(_dense(gradient), variable, learning_rate)
         self.epsilon = declared
 
+    def _parallel_update_step(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
+        """Of all variables, on PyTorch."""
+        declared = self.epsilon
+        self.epsilon = self._hat(variables[0].dtype)
+        super()._parallel_update_step(gradients, variables, learning_rate)
+        self.epsilon = declared
 
-def optimiser(declared: Optimiser) -> Any:
+    def _hat(self, dtype: Any) -> Any:
+        step = ops.cast(self.iterations + 1, dtype)
+        return self.epsilon * ops.sqrt(1 - ops.power(ops.cast(self.beta_2, dtype), step))
+
+
+def _dense(gradient: Any) -> Any:
+    """TensorFlow hands an Embedding's as rows, of which Keras would sum the squares where a token comes again."""
+    if keras.backend.backend() != "tensorflow":
+        return gradient
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(gradient)
+
+
+class RateOutside(type(keras.optimizers.SGD())):  # type: ignore[misc]
+    """Keras keeps the rate inside its velocity, `v <- momentum v - rate g`: another algorithm once the rate changes."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        velocity = self.momentums[self._get_variable_index(variable)]
+        moved = ops.cast(self.momentum, variable.dtype) * velocity + _dense(gradient)
+        self.assign(velocity, moved)
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * moved)
+
+    def _parallel_update_step(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self.update_step(gradient, variable, learning_rate)
+
+
+def coupled(kind: type[Any]) -> type[Any]:
+    """The optimiser with coupled weight decay, which none of Keras's has: its own `weight_decay` is the other one."""
+
+    class Coupled(kind):
+        l2: Any = 0.0
+
+        def _clip_gradients(self, grads: Any) -> Any:
+            clipped = super()._clip_gradients(grads)
+            pairs = zip(clipped, self._trainable_variables, strict=True)
+            return [_dense(gradient) + ops.cast(self.l2, variable.dtype) * variable for gradient, variable in pairs]
+
+    return Coupled
+
+
+def optimiser(declared: Optimiser, recipe: Recipe) -> Any:
     """Its constants as NumPy's numbers: Python's are rounded to fp32 on their way, in fp64 models too."""
+    rate: Any = declared.rate
+    if recipe.schedule:
+        rate = keras.optimizers.schedules.CosineDecay(declared.rate, recipe.schedule)
+    more: dict[str, Any] = {"weight_decay": np.float64(recipe.decay)} if recipe.decay else {}
+    more |= {"global_clipnorm": recipe.clip} if recipe.clip else {}
     match declared:
-        case SGD(rate, momentum):
-            return keras.optimizers.SGD(rate, np.float64(momentum))
-        case Adam(rate, b1, b2, epsilon):
-            return CorrectedAdam(rate, beta_1=np.float64(b1), beta_2=np.float64(b2), epsilon=np.float64(epsilon))
+        case SGD(_, momentum):
+            stock = RateOutside if recipe.schedule and momentum else keras.optimizers.SGD
+            kind = coupled(stock) if recipe.l2 else stock
+            made = kind(rate, np.float64(momentum), **more)
+        case Adam(_, b1, b2, epsilon):
+            kind = coupled(CorrectedAdam) if recipe.l2 else CorrectedAdam
+            made = kind(rate, beta_1=np.float64(b1), beta_2=np.float64(b2), epsilon=np.float64(epsilon), **more)
         case _:
             assert_never(declared)
+    if recipe.l2:
+        made.l2 = np.float64(recipe.l2)
+    return made

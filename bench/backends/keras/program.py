@@ -4,6 +4,7 @@ Both bring their results to the host: a step ends with its loss as a Python numb
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,13 +12,17 @@ import numpy as np
 
 from bench.backends.keras.device import Room
 from bench.backends.keras.gradients import gradients
-from bench.backends.keras.layers import layers
+from bench.backends.keras.graph import graph
+from bench.backends.keras.objective import loss, penalise
 from bench.backends.keras.optimiser import optimiser
+from bench.backends.keras.parameters import load, read
+from bench.errors import Unsupported
 from bench.placement import Array
 from bench.program import Settings
 from bench.workload import Workload
 
-FLOATX = {"fp32": "float32", "fp64": "float64"}
+FLOATX = {"fp32": "float32", "tf32": "float32", "bf16": "float32", "fp64": "float64"}
+POLICIES = FLOATX | {"bf16": "mixed_bfloat16"}
 Batch = tuple[Any, Any]
 
 
@@ -25,21 +30,21 @@ class KerasProgram:
     """See `bench.program.Program`."""
 
     def __init__(self, workload: Workload, settings: Settings, room: Room) -> None:
+        if settings.steps_per_call > 1:
+            raise Unsupported("Keras makes one step in a call of train_on_batch; take its engine's own backend")
         self.workload, self.settings, self.room = workload, settings, room
         room.choose(settings)
         keras.config.set_floatx(FLOATX[settings.precision])
-        keras.config.set_dtype_policy(FLOATX[settings.precision])
-        shape = workload.input
-        if settings.layout == "nchw":
-            shape = (shape[2], *shape[:2])
-        built, self.names = layers(workload, settings.layout, settings.seed)
+        keras.config.set_dtype_policy(POLICIES[settings.precision])
+        enters, leaves, self.places = graph(workload, settings, room.engine)
+        self.shapes = workload.parameters() | workload.state()
         self.traced = 0
-        self.model = self._counting()([keras.Input(shape), *built])
-        for path, array in workload.weights(settings.seed).items():
-            self._variable(path).assign(array)
+        self.model = self._counting()(enters, leaves)
+        load(self.places, workload.weights(settings.seed))
+        penalise(self.model, workload)
         self.model.compile(
-            optimizer=optimiser(workload.optimiser),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            optimizer=optimiser(workload.optimiser, workload.recipe),
+            loss=loss(workload),
             run_eagerly=settings.mode == "eager" and room.engine == "tensorflow",
             jit_compile=settings.mode == "compiled",
         )
@@ -49,10 +54,10 @@ class KerasProgram:
         room.own.reset_peak(settings)
 
     def _counting(self) -> Any:
-        """keras.Sequential, which counts how often its steps are run as Python: each trace of them, in graph modes."""
+        """keras.Model, which counts how often its steps are run as Python: each trace of them, in graph modes."""
         program = self
 
-        class Model(keras.Sequential):
+        class Model(keras.Model):
             def train_step(self, *data: Any) -> Any:
                 program.traced += 1
                 return super().train_step(*data)
@@ -61,17 +66,14 @@ class KerasProgram:
                 program.traced += 1
                 return super().predict_step(*data)
 
-        return Model if self.room.engine == "tensorflow" and self.settings.mode != "eager" else keras.Sequential
-
-    def _variable(self, path: str) -> Any:
-        place, name = self.names[path]
-        return getattr(self.model.layers[place], name)
+        return Model if self.room.engine == "tensorflow" and self.settings.mode != "eager" else keras.Model
 
     def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
         if self.settings.layout == "nchw":
             x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        kind = "int32" if self.workload.vocabulary else FLOATX[self.settings.precision]
         # Copies: an engine may keep the caller's array as its own.
-        return self.room.put(x.copy(), FLOATX[self.settings.precision]), self.room.put(y.copy(), "int32")
+        return self.room.put(x.copy(), kind), self.room.put(y.copy(), "int32")
 
     def train(self, batch: Batch) -> None:
         self._losses.append(self.model.train_on_batch(*batch))
@@ -88,7 +90,10 @@ class KerasProgram:
         return max(0, self.room.compilations() - self._compiled)
 
     def kinds(self, logits: Any = None) -> dict[str, str]:
-        return {path: self.room.own.kind(self._variable(path).value) for path in self.names}
+        return {
+            path: "+".join(sorted({self.room.own.kind(piece.variable.value) for piece in found}))
+            for path, found in self.places.items()
+        }
 
     def peak_bytes(self) -> int | None:
         peak: int | None = self.room.own.peak_bytes(self.settings)
@@ -104,13 +109,20 @@ class KerasProgram:
 
     def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
         found = gradients(self.room.engine, self.model, *self.put(x, y))
-        places = {id(variable): array for variable, array in zip(self.model.trainable_variables, found, strict=True)}
-        return {path: places[id(self._variable(path))] for path in self.names}
+        arrays = {id(variable): array for variable, array in zip(self.model.trainable_variables, found, strict=True)}
+        return {path: self._ours(path, lambda variable: arrays[id(variable)]) for path in self.workload.parameters()}
 
     def weights(self) -> dict[str, Array]:
-        return {path: np.array(keras.ops.convert_to_numpy(self._variable(path)), np.float64) for path in self.names}
+        return {path: self._ours(path, _array) for path in self.places}
+
+    def _ours(self, path: str, values: Callable[[Any], Array]) -> Array:
+        return read(self.places[path], self.shapes[path], values)
 
     def losses(self) -> Array:
         values = np.array(self._losses, np.float64)
         self._losses.clear()
         return values
+
+
+def _array(variable: Any) -> Array:
+    return np.array(keras.ops.convert_to_numpy(variable), np.float64)

@@ -27,7 +27,7 @@ def after_import(settings: Settings) -> Facts:
     # its own threads and offers no switch.
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # its default is True
+    tf.config.experimental.enable_tensor_float_32_execution(settings.precision == "tf32")  # its default is True
     tf.config.set_soft_device_placement(False)  # an operation that the device lacks is an error, not a detour
     device_name = "cpu"
     if settings.device == "gpu":

