@@ -23,7 +23,7 @@ class Attention(nnx.Module):
         n, t, f = x.shape
         q, k, v = (part.reshape(n, t, self.heads, -1) for part in jnp.split(self.qkv(x), 3, axis=-1))
         # Scores are fp32 or wider. Told so, both gradients of bf16 heads are products of bf16 too.
-        told = {"precision": DotAlgorithmPreset.BF16_BF16_F32} if q.dtype == jnp.bfloat16 else {}
+        told: dict[str, Any] = {"precision": DotAlgorithmPreset.BF16_BF16_F32} if q.dtype == jnp.bfloat16 else {}
         wide = jnp.promote_types(q.dtype, jnp.float32)
         scores = jnp.einsum("nqhd,nkhd->nhqk", q, k, preferred_element_type=wide, **told) / sqrt(q.shape[-1])
         if self.causal:

@@ -88,7 +88,8 @@ def _built(place: Placed, kinds: dict[str, Any]) -> Callable[..., Any]:
         case Dense(units, bias):
             return (nnx.Linear if len(place.enters) == 1 else Linear)(inputs, units, use_bias=bias, **kinds)
         case Conv2D(filters, kernel, stride, padding, bias):
-            told = {"strides": (stride, stride), "padding": ((padding, padding), (padding, padding)), "use_bias": bias}
+            pads: Any = ((padding, padding), (padding, padding))
+            told: dict[str, Any] = {"strides": (stride, stride), "padding": pads, "use_bias": bias}
             one = kernel == 1 and not padding
             return (PixelConv if one else nnx.Conv)(inputs, filters, (kernel, kernel), **told, **kinds)
         case Conv1D(filters, kernel, stride, padding, bias):

@@ -19,7 +19,9 @@ class BatchNormalisation(nnx.BatchNorm):
         super().__init__(features, **told)
         self.unbiased = unbiased
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Any) -> Any:  # type: ignore[override]
+        own_scale: Any = self.scale
+        own_bias: Any = self.bias
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # the moments of bf16 values are fp32
         if self.use_running_average:
             mean, variance = self.mean[...], self.var[...]
@@ -30,5 +32,5 @@ class BatchNormalisation(nnx.BatchNorm):
             fed = variance * (count / (count - 1)) if self.unbiased else variance
             self.mean[...] = self.momentum * self.mean[...] + (1 - self.momentum) * mean
             self.var[...] = self.momentum * self.var[...] + (1 - self.momentum) * fed
-        scale = self.scale[...] * lax.rsqrt(variance + self.epsilon)
-        return (wide * scale + (self.bias[...] - mean * scale)).astype(self.dtype)
+        scale = own_scale[...] * lax.rsqrt(variance + self.epsilon)
+        return (wide * scale + (own_bias[...] - mean * scale)).astype(self.dtype)

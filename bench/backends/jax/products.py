@@ -13,15 +13,16 @@ from flax import nnx
 class Linear(nnx.Linear):
     """nnx.Linear of `(..., features)`."""
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Any) -> Any:  # type: ignore[override]
         return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
 
 class PixelConv(nnx.Conv):
     """nnx.Conv whose window is one pixel, without padding."""
 
-    def __call__(self, x: Any) -> Any:
-        kept = x[(slice(None), *(slice(None, None, stride) for stride in self.strides))]
+    def __call__(self, x: Any) -> Any:  # type: ignore[override]
+        strides: Any = self.strides
+        kept = x[(slice(None), *(slice(None, None, stride) for stride in strides))]
         kernel = self.kernel[...].reshape(self.kernel.shape[-2:])
         y = jnp.dot(kept.reshape(-1, x.shape[-1]).astype(self.dtype), kernel.astype(self.dtype))
         if self.bias is not None:
