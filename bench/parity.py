@@ -22,9 +22,14 @@ RUNGS = ("logits", "loss", "gradient", "losses", "weight")
 FLOOR = {
     "fp64": {"SGD": 1e-12, "Adam": 1e-9},
     "fp32": {"SGD": 1e-4, "Adam": 5e-3},
-    "tf32": {"SGD": 5e-2, "Adam": 2e-1},
-    "bf16": {"SGD": 2e-1, "Adam": 5e-1},
+    "tf32": {"SGD": 2e-2, "Adam": 1e-1},
+    # In the first gradient of ResNet's blocks three frameworks stand 0.46 from fp64, all of them; elsewhere 0.08.
+    "bf16": {"SGD": 6e-1, "Adam": 6e-1},
 }
+# Tensors much smaller than all of their rung together are held against a share of those. In coarse precisions a sum
+# that cancels, of a bias before a BatchNorm say, is rounding alone.
+SHARE = 1e-3
+COARSE_SHARE = {"tf32": 0.1, "bf16": 0.1}
 # Of an honest mask's counts, one in a thousand million lies outside the bounds.
 DROPOUT_ERROR = 1e-9
 
@@ -68,8 +73,8 @@ def tolerance(workload: Workload, precision: str) -> float:
     return FLOOR[precision]["SGD" if isinstance(workload.optimiser, SGD) else "Adam"]
 
 
-def compare(found: Evidence, wanted: Evidence, allowed: float) -> Agreement:
-    """Per tensor `|a-b| / max(|b|, 1e-3 x |all tensors of its rung|)` in the Frobenius norm; NaN never agrees."""
+def compare(found: Evidence, wanted: Evidence, allowed: float, share: float = SHARE) -> Agreement:
+    """Per tensor `|a-b| / max(|b|, share x |all tensors of its rung|)` in the Frobenius norm; NaN never agrees."""
     # A tensor that only one side has agrees with nothing; two empty evidences are no agreement either.
     errors = {key: float("inf") for key in found.keys() ^ wanted.keys() if _rung(key) in RUNGS}
     if not wanted:
@@ -80,7 +85,7 @@ def compare(found: Evidence, wanted: Evidence, allowed: float) -> Agreement:
             if key not in found or found[key].shape != wanted[key].shape:
                 errors[key] = float("inf")
                 continue
-            scale = max(float(np.linalg.norm(wanted[key])), 1e-3 * whole)
+            scale = max(float(np.linalg.norm(wanted[key])), share * whole)
             errors[key] = float(np.linalg.norm(found[key] - wanted[key])) / (scale or 1.0)
     return _judged(errors, allowed)
 

@@ -171,7 +171,8 @@ def judge(subject: Subject, found: Evidence, reference: Evidence | None, *, gold
         checks.append(("fp64 against the first proof that held", whole))
     error64 = _finite(max((agreement.error for _, agreement in checks), default=inf))
     floor = parity.tolerance(workload, subject.precision)
-    as_measured = parity.compare(measured, fp64, floor)
+    share = parity.COARSE_SHARE.get(subject.precision, parity.SHARE)
+    as_measured = parity.compare(measured, fp64, floor, share)
     checks.append((f"{subject.precision} against fp64", as_measured))
     broken = _first_break(subject, found, checks)
     if broken:

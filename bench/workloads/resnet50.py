@@ -39,8 +39,8 @@ WORKLOAD = Workload(
 )
 TINY = Workload(
     name="resnet50_tiny",
-    description="ResNet-50's blocks, one a stage and an eighth as wide, 32x32x3, 10 classes",
-    input=(32, 32, 3),
+    description="ResNet-50's blocks, one a stage and an eighth as wide, 64x64x3, 10 classes",
+    input=(64, 64, 3),
     classes=10,
     layers=(
         *(Conv2D(8, kernel=7, stride=2, padding=3, bias=False), BatchNorm(), ReLU(), MaxPool(3, 2, padding=1)),
@@ -50,6 +50,6 @@ TINY = Workload(
         *stage(64, 1, 2),
         *(GlobalAveragePool(), Dense(10)),
     ),
-    optimiser=SGD(rate=0.01, momentum=0.9),
-    proof=Proof(batch=16, steps=10),  # after twenty, rounding of 1e-16 has grown to 1e-12
+    optimiser=SGD(rate=0.001, momentum=0.9),
+    proof=Proof(batch=16, steps=5),  # normalised by a few values, rounding grows with every step
 )

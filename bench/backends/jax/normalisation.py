@@ -11,8 +11,8 @@ class BatchNormalisation(nnx.BatchNorm):
     """Flax feeds its running variance the batch's as it is; this one can make it unbiased first.
 
     Both moments are taken in one pass, as Flax does by default. Scale and shift of each channel are folded before
-    they meet x, which leaves the backward pass two sums over the batch where Flax's own order of the same terms has
-    four: half of its time on a CPU.
+    they meet x, which leaves XLA fewer sums over the batch: on a CPU both passes take 0.5 to 0.8 of the time of Flax's
+    own order of the same terms.
     """
 
     def __init__(self, features: int, *, unbiased: bool, **told: Any) -> None:

@@ -79,13 +79,13 @@ class TorchProgram:
             return chosen, forward
         if self.settings.device == "cpu" and not _compiler():
             raise Unsupported("torch.compile on a CPU wants a C++ compiler, found none: install g++ or set CXX")
-        import torch._dynamo  # takes over a second, which eager programs are spared
+        from torch import _dynamo  # takes over a second, which eager programs are spared
 
         # Programs share their code objects, and Dynamo gives up after eight versions of one: each starts afresh.
-        torch._dynamo.reset()
-        torch._dynamo.utils.counters.clear()
+        _dynamo.reset()
+        _dynamo.utils.counters.clear()
         # Shapes are fixed here. Said by `dynamic=False` it would cost a hook around every call, 10 us in torch 2.13.
-        torch._dynamo.config.automatic_dynamic_shapes = False
+        _dynamo.config.automatic_dynamic_shapes = False
         # Dynamo leaves recurrent layers to their own fused kernels, and compiles what is around them.
         whole = not any(isinstance(place.layer, LSTM | GRU) for place in self.workload.walk())
         return torch.compile(chosen, fullgraph=whole), torch.compile(forward, fullgraph=whole)
