@@ -14,12 +14,13 @@ from msgspec.structs import replace
 
 from bench import run as runs
 from bench import table
+from bench.case import Case
 from bench.errors import BenchError
 from bench.prices import asked
 from bench.prices.asked import Asked, choose
 from bench.prices.book import Price
 from bench.prices.cost import Cost
-from bench.records import Case, Key, Record, Sample
+from bench.records import Key, Record, Sample
 from bench.reports.columns import COLUMNS, NEVER, Value, values
 from bench.table import Report, Row
 

@@ -8,8 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import backends
+from bench.case import Case
 from bench.errors import BenchError
-from bench.records import Case
 
 SETTINGS = ("mode", "precision", "layout", "threads")  # of a case; every other flag is an environment variable
 
@@ -60,7 +60,7 @@ class Arm(Struct, frozen=True):
         row = backends.get(case.backend)
         if not row.packages:
             return case  # it has no other mode, precision or layout
-        if reason := row.why_not(mode=changed.mode, layout=changed.layout, device=changed.device):
+        if reason := row.why_not(**changed.asked):
             raise BenchError(f"the base arm cannot measure '{case}': {reason}")
         return changed
 

@@ -12,10 +12,11 @@ from bench import arms, backends, comparison, datasets, gate, interpreters, mach
 from bench import folder as folders
 from bench import run as runs
 from bench.arms import Arm
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
 from bench.pairs import ArmPilot, ArmProof, Comparison, Half, Pairing
-from bench.records import PILOT_ROUND, Case, Key, Pilot, Proof, Record, Sample
+from bench.records import PILOT_ROUND, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
 from bench.status import FAILED
 from bench.table import report
@@ -117,12 +118,12 @@ def _check_rows(folder: Path, run: Run, found: dict[Key, Record], wanted: int) -
 def _check_sample(folder: Path, sample: Sample, found: dict[Key, Record]) -> None:
     """By the workload of today, and in bursts as long as the candidate's, whose length is the stored pilot's."""
     case = sample.case
-    if sample.origin.digest != workloads.get(case.workload).digest:
+    if sample.origin.digest != workloads.get(case.work).digest:
         raise _invalid(folder, f"of another workload: {case.workload} has changed since")
     pilot = found.get((case, PILOT_ROUND))
     if not isinstance(pilot, Pilot):
         raise _invalid(folder, f"without the pilot of '{case}'")
-    wanted = 1 if case.measure == "latency" else pilot.steps_per_burst
+    wanted = (1 if case.measure == "latency" else pilot.steps_per_burst) * case.steps_per_call
     if sample.steps != wanted:
         where = f"round {sample.origin.round + 1} of '{case}' has {sample.steps} steps a burst"
         raise _invalid(folder, f"inconsistent: {where}, its pilot chose {wanted}")

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from bench import backends, program
+from bench.case import Case
 from bench.patience import BUSY
-from bench.records import Case, Ceiling, Pilot
+from bench.records import Ceiling, Pilot
 from bench.workload import Workload
 
 MOST_THREADS = 8  # a product of the largest size that is tried may be too small to keep more of them busy
@@ -108,10 +109,9 @@ def _floors(case: Case, workload: Workload, batch: int, found: Ceilings) -> tupl
 def _dispatch(case: Case, workload: Workload, step: float, pilot: Pilot, found: Ceilings) -> float:
     """The host's share: until a call returns; or, where a call does its work before it returns, what a step on one
     image takes beyond that image's own floor."""
-    blocks = (
-        pilot.dispatch_seconds >= program.BLOCKING * step if case.batch == 1 else pilot.one_image_seconds is not None
-    )
+    dispatch = pilot.dispatch_seconds / case.steps_per_call
+    blocks = dispatch >= program.BLOCKING * step if case.batch == 1 else pilot.one_image_seconds is not None
     if not blocks:
-        return min(1.0, pilot.dispatch_seconds / step)
-    alone = step if case.batch == 1 else pilot.one_image_seconds or 0.0
+        return min(1.0, dispatch / step)
+    alone = step if case.batch == 1 else (pilot.one_image_seconds or 0.0) / case.steps_per_call
     return min(1.0, max(0.0, alone - max(_floors(case, workload, 1, found))) / step)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from bench.records import PILOT_ROUND, Case, Key, Pilot, Record, Sample
+from bench.case import Case
+from bench.records import PILOT_ROUND, Key, Pilot, Record, Sample
 
 DRAWS = 10_000
 FEWEST_ROUNDS = 5  # as for every bootstrap here
@@ -58,7 +59,8 @@ def cold(case: Case, records: dict[Key, Record], samples: dict[int, Sample], rou
 
 def _extra(record: Pilot | Sample, step: float) -> float:
     """Seconds until the program is built and has made its first calls, less what these take later."""
-    return record.stages["build"] + sum(record.first_calls) - len(record.first_calls) * step
+    steps = len(record.first_calls) * record.case.steps_per_call
+    return record.stages["build"] + sum(record.first_calls) - steps * step
 
 
 def between(compiled: Course, base: Course, *, seed: int = 0) -> BreakEven:

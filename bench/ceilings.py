@@ -32,16 +32,19 @@ WIDTH = 4096  # features of one sample in a copy
 
 def measure(backend: BackendModule, settings: Settings) -> Measured:
     """Inference with one Dense as wide as its batch, and with one ReLU on more memory than caches hold."""
-    flat, before = replace(settings, layout="flat"), sensors.read_family()  # a compiler that it starts is its own
+    before = sensors.read_family()  # a compiler that it starts is its own
+    flat = replace(settings, layout="flat", steps_per_call=1)
     products = []
     for side in SIDES[settings.device]:
         square = Workload("product", "", (side,), side, (Dense(side),), SGD(0.0))
         amount = side * square.flops_per_sample("infer")
         products.append(_rates(backend, flat, square, side, amount, most=MOST_PRODUCTS))
     stream = Workload("copy", "", (WIDTH,), WIDTH, (ReLU(),), SGD(0.0))
-    item = ITEM_BYTES[settings.precision]
+    # What a copy moves is as wide as what it is given, float32, wherever products are coarser than that.
+    plain = replace(flat, precision="fp64" if flat.precision == "fp64" else "fp32")
+    item = ITEM_BYTES[plain.precision]
     samples = mebibytes(settings.device) * 2**20 // (WIDTH * item)
-    copy = _rates(backend, flat, stream, samples, stream.bytes_per_step("infer", samples, item), most=MOST_STEPS)
+    copy = _rates(backend, plain, stream, samples, stream.bytes_per_step("infer", samples, item), most=MOST_STEPS)
     product = _best(products)
     return Measured(product.rates, copy.rates, product.cores, sensors.others((before, sensors.read_family())))
 

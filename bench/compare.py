@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from bench import stats
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
-from bench.records import Case, Key, Record, Sample
+from bench.records import Key, Record, Sample
 from bench.run import Run
 from bench.status import FAILED
 from bench.table import Row

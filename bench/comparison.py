@@ -11,10 +11,10 @@ from bench import arms, datasets, gate, interpreters, machine, programs, revisio
 from bench import folder as folders
 from bench import run as runs
 from bench.arms import Arm
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
 from bench.pairs import Comparison, Pairing
-from bench.records import Case
 from bench.run import Program
 from bench.suite import Filters, Planned, find, load, plan
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import BenchError
+from bench.workload import Workload
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
@@ -86,6 +87,25 @@ def locate(name: str) -> Source:
         looked = ", ".join(str(folder) for folder in _folders(name))
         raise BenchError(f"data set {name!r} is not here, looked in {looked}; run `stepwatch data fetch {name}`")
     return found
+
+
+def fitting(name: str, workload: Workload) -> str:
+    """The data set that "auto" or a name means for a workload: one that takes no 28x28 images draws its own."""
+    if workload.takes_28x28():
+        return locate(name).name
+    if name not in ("auto", "synthetic"):
+        shape = "x".join(map(str, workload.input))
+        what = f"{shape} tokens" if workload.vocabulary else f"input of {shape}"
+        raise BenchError(f"workload {workload.name} wants {what}, data set {name!r} has 28x28 images; use synthetic")
+    return "synthetic"
+
+
+def epoch(workload: Workload, data: str) -> int | None:
+    """Samples of an epoch: of the set that was used, or of the one that a workload with inputs of its own is known for.
+
+    None where there is no such set.
+    """
+    return TRAINING_IMAGES.get(data) if workload.takes_28x28() else workload.epoch or None
 
 
 def verify(source: Source) -> None:

@@ -4,16 +4,16 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench import measuring, programs, proofs, revisions, workloads
+from bench import feeds, measuring, programs, proofs, revisions, workloads
 from bench.arms import Arm
 from bench.backends import is_own
 from bench.baseline import Baseline
+from bench.case import Case
 from bench.errors import BenchError
-from bench.feeds import write as write_feed
 from bench.messages import Failed, Opened
 from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pair, Pairing, Record, read_lines
 from bench.process import Process, WorkerFailed
-from bench.records import Case, Ledger, Origin, Pilot, Proof, drop_torn_line
+from bench.records import Ledger, Origin, Pilot, Proof, drop_torn_line
 from bench.run import now
 
 CONTROL_WARM_UP = 0.2  # seconds: nothing of it compiles
@@ -84,7 +84,7 @@ class Docket:
         return next(found, None)
 
     def subject(self, arm: Arm, case: Case, number: int) -> measuring.Subject:
-        feed = "" if is_own(case.backend) else self.feed(case.data, case.batch)
+        feed = "" if is_own(case.backend) else self.feed(case.workload, case.data, case.batch)
         proof = self.proof(arm, case)
         protocol = self.comparison.protocol
         if case.backend == "control":
@@ -94,18 +94,19 @@ class Docket:
     def origin(self, arm: Arm, case: Case, number: int) -> Origin:
         machine = self.comparison.machine.digest
         own = is_own(case.backend)
-        digest = programs.digest(Path(arm.root, case.backend)) if own else workloads.get(case.workload).digest
+        digest = programs.digest(Path(arm.root, case.backend)) if own else workloads.get(case.work).digest
         return Origin(digest, machine, arm.versions_of(case.backend), self.comparison.commit, number, now())
 
-    def feed(self, data: str, batch: int) -> str:
+    def feed(self, name: str, data: str, batch: int) -> str:
         """The file of a case's batches, drawn when first wanted: the same for both arms."""
-        path = (self.folder / "cache" / "feeds" / f"{data}-{batch}.npz").absolute()
+        workload = workloads.get(name)
+        path = feeds.file(self.folder / "cache" / "feeds", workload, data, batch)
         many = self.comparison.protocol.feed
         if not path.exists():
             try:
-                write_feed(path, data=data, size=batch, count=many, seed=self.comparison.seed)
+                feeds.write(path, workload, data=data, size=batch, count=many, seed=self.comparison.seed)
             except MemoryError:
-                raise WorkerFailed(Failed("oom", f"{many} batches of {batch} images do not fit into memory")) from None
+                raise WorkerFailed(Failed("oom", f"{many} batches of {batch} samples do not fit into memory")) from None
         return str(path)
 
     def log(self, what: str, arm: Arm, case: Case) -> Path:

@@ -1,23 +1,35 @@
 """The batches of a run, drawn once by the parent and kept as a file: every backend reads the same bytes."""
 
 import os
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 import numpy as np
 import psutil
 
-from bench import datasets
+from bench import datasets, samples
 from bench.workload import Workload, batches
 
+DISTINCT = 512  # samples that a workload without a data set draws, before it repeats them
 Data = list[tuple[np.ndarray, np.ndarray]]
 
 
-def write(path: Path, *, data: str, size: int, count: int, seed: int) -> None:
-    """`count` batches of `size` images of a data set: uint8 `(count, size, 28, 28)` and labels `(count, size)`.
+def file(folder: Path, workload: Workload, data: str, size: int) -> Path:
+    """Where a folder keeps the batches of a case: workloads that take 28x28 images share them."""
+    owner = "" if workload.takes_28x28() else f"{workload.name}-"
+    return (folder / f"{owner}{data}-{size}.npz").absolute()
+
+
+def write(path: Path, workload: Workload, *, data: str, size: int, count: int, seed: int) -> None:
+    """`count` batches of `size` samples: uint8 images or int32 tokens `(count, size, ...)`, and their labels.
 
     MemoryError where they would not fit.
     """
-    images, labels = datasets.load(datasets.locate(data))
+    if workload.takes_28x28():
+        images, labels = datasets.load(datasets.locate(data))
+    else:
+        many = min(size * count, max(DISTINCT, size))
+        images, labels = samples.draw(workload, np.random.Generator(np.random.PCG64(seed)), many)
     # Linux grants memory that it does not have and kills for it later: say no here, while it is only one row.
     if 2 * count * size * images[0].nbytes > psutil.virtual_memory().available:
         raise MemoryError
@@ -32,8 +44,21 @@ def write(path: Path, *, data: str, size: int, count: int, seed: int) -> None:
         draft.unlink(missing_ok=True)  # a full disk must not keep half of it
 
 
+def calls(data: Data, steps: int, *, whole: bool = True) -> Data:
+    """The batches in groups of `steps`, `(steps, size, ...)` each, for programs that take so many in a call.
+
+    The last group begins again at the first batch where it has too few, or is smaller where it need not be `whole`.
+    """
+    if steps == 1:
+        return data
+    groups = [data[at : at + steps] for at in range(0, len(data), steps)]
+    if whole:
+        groups[-1] = list(islice(chain(groups[-1], cycle(data)), steps))
+    return [(np.stack([x for x, _ in group]), np.stack([y for _, y in group])) for group in groups]
+
+
 def read(path: Path, workload: Workload, count: int | None = None) -> Data:
-    """The first `count` batches (by default all) as the workload takes them: float32 `(size, *input)`, int32."""
+    """The first `count` batches (by default all) as the workload takes them, float32 or int32, and int32 labels."""
     with np.load(path) as file:
         images, labels = file["images"][:count], file["labels"][:count]
-    return [(workload.shape_images(x), y) for x, y in zip(images, labels, strict=True)]
+    return [(workload.shape_samples(x), y) for x, y in zip(images, labels, strict=True)]

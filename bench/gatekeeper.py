@@ -124,7 +124,7 @@ class Gatekeeper:
             if self._proved(arm, group) or path in self.making or proofs.cached(path):
                 continue
             try:
-                files = {f"{data}/{batch}": docket.feed(data, batch) for data, batch in subject.feeds}
+                files = {f"{data}/{batch}": docket.feed(subject.workload, data, batch) for data, batch in subject.feeds}
                 log = docket.log("proof", arm, case)
                 self.making[path] = proofs.Making(subject, path, files, log=log, deadline=deadline, launch=arm.launch)
             except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes
@@ -141,7 +141,7 @@ class Gatekeeper:
         if self._proved(arm, group):
             path, proof = self._subject(arm, group)[1], docket.proof(arm, case)
             if proof and not proof.broken and proofs.cached(path):
-                self.evidence.setdefault(case.workload, proofs.load(path))
+                self.evidence.setdefault(case.work, proofs.load(path))
             return
         subject, path = self._subject(arm, group)
         log, making = docket.log("proof", arm, case), self.making.pop(path, None)
@@ -155,11 +155,11 @@ class Gatekeeper:
                 docket.lose(pairing, arm, error.failed, log)
             return
         found = proofs.load(path)
-        verdict = proofs.judge(subject, found, self.evidence.get(case.workload))
+        verdict = proofs.judge(subject, found, self.evidence.get(case.work))
         if verdict.broken or verdict.broken_feeds:
             path.unlink()  # only a proof that held is kept
         if not verdict.broken:
-            self.evidence.setdefault(case.workload, found)
+            self.evidence.setdefault(case.work, found)
         errors = verdict.parity_fp64, verdict.parity_error, verdict.broken, verdict.first_losses
         origin = docket.origin(arm, case, PILOT_ROUND)
         docket.append(ArmProof(arm.name, Proof(case.worker, origin, *errors, making is None, verdict.broken_feeds)))

@@ -15,9 +15,9 @@ import numpy as np
 import ruptures
 from msgspec import Struct
 
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
-from bench.records import Case
 
 AXES = Case.__struct_fields__
 MOST = 400  # points that change points are looked for in; more runs are taken together, a median each

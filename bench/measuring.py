@@ -8,10 +8,11 @@ from msgspec import Struct
 
 from bench import backends, parity, workloads
 from bench.backends import is_own
+from bench.case import Case
 from bench.messages import Burst, Bursts, Failed, Inspect, Inspected, Open, Warm, Warmed
 from bench.process import Process, WorkerFailed
 from bench.program import Settings
-from bench.records import Case, Origin, Pilot, Proof, Sample
+from bench.records import Origin, Pilot, Proof, Sample
 from bench.suite import Protocol
 
 # Losses under dropout depend on the framework's own random numbers: they are held only to their order of magnitude.
@@ -81,7 +82,7 @@ def sample(worker: Process, subject: Subject, chosen: Pilot, until: float) -> Sa
         case=subject.case,
         origin=subject.origin,
         first_calls=warmed.first_calls,
-        steps=steps,
+        steps=steps * subject.case.steps_per_call,
         wall_ns=bursts.wall_ns,
         cpu_ns=bursts.cpu_ns,
         switches=bursts.switches,
@@ -106,7 +107,7 @@ def warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> War
     case, protocol = subject.case, subject.protocol
     foretold = subject.proof is not None and not is_own(case.backend)
     question = Warm(
-        workload=case.workload,
+        workload=case.work,
         phase=case.phase,
         measure=case.measure,
         feed=subject.feed,
@@ -116,7 +117,7 @@ def warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> War
         cap_seconds=protocol.warm_up_cap_seconds,
         burst_seconds=protocol.burst_seconds,
         foretold=foretold,
-        declared=None if is_own(case.backend) else workloads.foreign(case.workload),
+        declared=None if is_own(case.backend) else workloads.foreign(case.work),
     )
     warmed = worker.expect(question, Warmed, until)
     _check_mode(case, warmed)
@@ -138,7 +139,7 @@ def _check_mode(case: Case, warmed: Warmed) -> None:
 
 
 def _check_losses(case: Case, warmed: Warmed, proof: Proof) -> None:
-    workload = workloads.get(case.workload)
+    workload = workloads.get(case.work)
     feed = f"{case.phase}/{case.data}/{case.batch}"
     if feed in proof.broken_feeds:
         raise WorkerFailed(Failed("parity_failed", proof.broken_feeds[feed]))

@@ -1,4 +1,4 @@
-"""What stands on top of a framework, held against the framework alone: Keras over its engine, round by round. Pure."""
+"""What is on top of a plain step, held against it round by round: Keras over its engine, a recipe over none. Pure."""
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,6 +32,13 @@ def of_keras(report: Report) -> list[Overhead]:
             base = timed.get(replace(row.case, backend=engine))
             found += [against(row, base, report.run.suite.rounds)] if base else []
     return found
+
+
+def of_recipes(report: Report) -> list[Overhead]:
+    """Every row by a recipe whose plain row was measured too, in all else the same case."""
+    timed = {row.case: row for row in report.rows if row.step_ms is not None}
+    pairs = ((row, timed.get(replace(row.case, recipe="plain"))) for row in timed.values())
+    return [against(row, base, report.run.suite.rounds) for row, base in pairs if base and base is not row]
 
 
 def against(row: Row, base: Row, rounds: int) -> Overhead:

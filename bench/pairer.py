@@ -5,13 +5,13 @@ from time import monotonic
 
 from bench import ping_pong, sensors
 from bench.arms import Arm
+from bench.case import Case
 from bench.docket import Docket, case_of
 from bench.messages import Opened
 from bench.pairs import Half, Pair, Pairing
 from bench.patience import Patience
 from bench.ping_pong import ArmFailed, Side
 from bench.process import Process, WorkerFailed
-from bench.records import Case
 from bench.run import now
 from bench.sensors import Reading
 from bench.stages import Turn

@@ -11,10 +11,11 @@ from msgspec import Struct
 
 from bench import backends, gate, stats
 from bench.arms import Arm
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
 from bench.patience import BUSY
-from bench.records import Case, Pilot, Proof
+from bench.records import Pilot, Proof
 from bench.sensors import Sensed
 from bench.suite import Protocol
 from bench.workload import Workload

@@ -11,14 +11,20 @@ import numpy as np
 from msgspec import Struct
 
 from bench.errors import BenchError
-from bench.evidence import BATCH, SEED, STEPS, Evidence
+from bench.evidence import SEED, Evidence
 from bench.layers import Dropout
 from bench.placement import Array
+from bench.recipe import Recipe
 from bench.workload import SGD, Workload
 
 RUNGS = ("logits", "loss", "gradient", "losses", "weight")
 # How far a measured precision may stand from the fp64 run: about thirty times what was seen on the shipped workloads.
-FLOOR = {"fp32": {"SGD": 1e-4, "Adam": 5e-3}, "fp64": {"SGD": 1e-12, "Adam": 1e-9}}
+FLOOR = {
+    "fp64": {"SGD": 1e-12, "Adam": 1e-9},
+    "fp32": {"SGD": 1e-4, "Adam": 5e-3},
+    "tf32": {"SGD": 5e-2, "Adam": 2e-1},
+    "bf16": {"SGD": 2e-1, "Adam": 5e-1},
+}
 # Of an honest mask's counts, one in a thousand million lies outside the bounds.
 DROPOUT_ERROR = 1e-9
 
@@ -110,13 +116,14 @@ def summary(found: Evidence) -> dict[str, tuple[float, float]]:
 def shorten(workload: Workload, found: Evidence) -> Golden:
     """The golden evidence in brief of a trusted fp64 run."""
     losses = [float(x) for x in found["losses"]]
-    return Golden(workload.name, workload.deterministic().digest, STEPS, BATCH, SEED, losses, summary(found))
+    proof, digest = workload.proof, workload.deterministic().digest
+    return Golden(workload.name, digest, proof.steps, proof.batch, SEED, losses, summary(found))
 
 
 def golden(workload: Workload, folder: Path = Path(__file__).parent / "workloads" / "golden") -> Golden | None:
     """The committed evidence of `workload`, None where there is none; `BenchError` if it is of another declaration."""
     path = folder / f"{workload.name}.json"
-    if not path.exists():
+    if workload.recipe != Recipe() or not path.exists():
         return None
     brief = msgspec.json.decode(path.read_bytes(), type=Golden)
     if brief.digest != workload.deterministic().digest:
@@ -137,7 +144,7 @@ def inference_break(found: Mapping[str, Array], allowed: float) -> Break | None:
 
 def dropout_break(workload: Workload, found: Mapping[str, Array]) -> Break | None:
     """Whether each Dropout dropped its share, scaled the rest, and drew anew for each sample and step."""
-    for place in workload.placed():
+    for place in workload.walk():
         if not isinstance(place.layer, Dropout) or not place.layer.rate:
             continue
         rate, values = place.layer.rate, found[f"dropout/{place.path}"].reshape(4, -1)

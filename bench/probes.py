@@ -14,7 +14,7 @@ TERMS = 1024
 COLUMNS = (1.0001, 1.002, 1e-20)
 # A GPU's tensor cores take over from a certain size, and where a row is a multiple of 16 bytes.
 ROWS, REPEATED = 64, 16
-DTYPES = {"fp32": "float32", "fp64": "float64"}
+DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "float32", "fp64": "float64"}  # of weights and logits
 
 
 class Probe(Workload, frozen=True):
@@ -31,13 +31,13 @@ class Probe(Workload, frozen=True):
 
 def probe(columns: tuple[float, ...], inputs: int, layers: tuple[Layer, ...] = (), rate: float = 0.0) -> Probe:
     stack = (*layers, Dense(len(columns)))
-    return Probe("canary", "", (inputs,), len(columns), stack, SGD(rate), columns)
+    return Probe("canary", "", (inputs,), len(columns), stack, SGD(rate), columns=columns)
 
 
 def convolution(columns: tuple[float, ...]) -> Probe:
     """`TERMS` products a column again, as one convolution with a kernel as large as its image."""
     stack = (Conv2D(len(columns), kernel=8), Flatten())
-    return Probe("canary", "", (8, 8, TERMS // 64), len(columns), stack, SGD(0.0), columns)
+    return Probe("canary", "", (8, 8, TERMS // 64), len(columns), stack, SGD(0.0), columns=columns)
 
 
 def disagreement(backend: BackendModule, settings: Settings) -> str:
@@ -59,20 +59,24 @@ def disagreement(backend: BackendModule, settings: Settings) -> str:
     program.fence()
     if settings.layout == "flat":
         return ""
-    program = backend.build(convolution(COLUMNS * REPEATED), settings)
+    program = backend.build(convolution(COLUMNS * REPEATED), replace(settings, steps_per_call=1))
     return _precision(program.logits(ones.reshape(ROWS, 8, 8, -1))[0], settings.precision, "convolution")
 
 
 def _precision(totals: Array, precision: str, where: str) -> str:
     """Whether 1024 terms of 1.0001 and of 1.002 sum to what the precision makes of them."""
     total, coarse = float(totals[0]), float(totals[1])
-    wanted = TERMS * COLUMNS[0]
-    # TF32 and bf16 round 1.0001 to 1, so that the sum is 1024 exactly; fp32 keeps it to 1e-7 a term.
-    allowed = {"fp32": 1e-2, "fp64": 1e-9}[precision]
-    if abs(total - wanted) < allowed:
+    # TF32 and bf16 round 1.0001 to 1, so that the sum is 1024 exactly; fp32 keeps it to 1e-7 a term. TF32's steps above
+    # 1 are 2^-10, bf16's 2^-7: 1.002 becomes 1 + 2/1024 in the one and 1 in the other.
+    rounded = {1024.0: "bf16", 1026.0: "tf32"}.get(coarse, "") if total == TERMS else ""
+    if precision in ("tf32", "bf16"):
+        wanted, right = float(TERMS), rounded == precision
+    else:
+        wanted = TERMS * COLUMNS[0]
+        right = abs(total - wanted) < {"fp32": 1e-2, "fp64": 1e-9}[precision]
+    if right:
         return ""
-    # TF32's steps above 1 are 2^-10, bf16's 2^-7: 1.002 becomes 1 + 2/1024 in the one and 1 in the other.
-    looks = {1024.0: ", as bf16 does", 1026.0: ", as TF32 does"}.get(coarse, "") if total == TERMS else ""
+    looks = f", as {'TF32' if rounded == 'tf32' else rounded} does" if rounded else ""
     return (
         f"canary precision: in a {where} {TERMS} x 1.0001 summed to {total!r}{looks}, wanted {wanted!r} in {precision}"
     )
@@ -88,7 +92,7 @@ def misplaced(kinds: dict[str, str], settings: Settings) -> str:
 
 
 def _flat(settings: Settings) -> Settings:
-    return replace(settings, layout="flat")
+    return replace(settings, layout="flat", steps_per_call=1)
 
 
 def dropout_masks(backend: BackendModule, settings: Settings, rate: float) -> Array:

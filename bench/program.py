@@ -18,7 +18,8 @@ class Settings(Struct, frozen=True):
     """Everything that a backend is told explicitly, so that no framework's default decides.
 
     `layout` is `nchw`, `nhwc`, or `flat` for a model without images; `threads` is a count; `cache` is the run's own
-    folder for compiled code, empty for none; `seed` drives initial weights and dropout.
+    folder for compiled code, empty for none; `seed` drives initial weights and dropout. With `steps_per_call` above 1
+    `put` takes so many batches at once, `(steps_per_call, n, ...)`, and `train` and `infer` go through them in a call.
     """
 
     mode: str
@@ -28,6 +29,7 @@ class Settings(Struct, frozen=True):
     threads: int
     cache: str = ""
     seed: int = 1
+    steps_per_call: int = 1
 
 
 class Facts(Struct, frozen=True):
@@ -39,7 +41,7 @@ class Facts(Struct, frozen=True):
 
 
 class Program(Protocol):
-    """One model on one device. `x` is float32 `(n, *input)`, `y` int32 `(n,)`, both NumPy, channels-last."""
+    """One model on one device. `x` is float32 `(n, *input)` or int32 tokens, `y` int32 `(n, *labels)`: NumPy."""
 
     def put(self, x: np.ndarray, y: np.ndarray) -> Any:
         """A batch resident on the device, in the program's own layout and precision."""
@@ -57,7 +59,7 @@ class Program(Protocol):
         """Traces or compilations since the program was built; must not grow inside a timed burst. None: not known."""
 
     def kinds(self, logits: Any = None) -> dict[str, str]:
-        """Of every parameter by its path, and of `logits` that `infer` returned: NumPy's dtype, `cpu` or `gpu`."""
+        """Of each parameter and state by path, and of `logits` that `infer` returned: NumPy's dtype, `cpu` or `gpu`."""
 
     def peak_bytes(self) -> int | None:
         """The device allocator's peak since the program was built, or None where the host's memory is the device's."""
@@ -66,13 +68,13 @@ class Program(Protocol):
         """The native module as its own framework prints it."""
 
     def logits(self, x: np.ndarray) -> Array:
-        """What `infer` computes: `(n, classes)`. Never timed."""
+        """What `infer` computes of one batch: `(n, ..., classes)`. Never timed."""
 
     def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
         """Gradient of the mean loss by parameter path, in our axes, at the present weights. Never timed."""
 
     def weights(self) -> dict[str, Array]:
-        """The present weights by parameter path, in our axes. Never timed."""
+        """The present parameters and state by path, in our axes. Never timed."""
 
     def losses(self) -> Array:
         """The losses of the `train` calls since the last `losses()`, oldest first, at most 32. Never timed."""

@@ -9,13 +9,13 @@ from time import monotonic
 from bench import backends
 from bench.arms import HERE, Launch
 from bench.backends import OWN
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine, no_gpu
 from bench.measuring import opening
 from bench.messages import Look, Looked, Opened
 from bench.process import Process, WorkerFailed
 from bench.program import Settings
-from bench.records import Case
 from bench.run import Program
 from bench.suite import Filters, Matrix, Planned, Suite, check
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from bench import backends, datasets, parity, workloads
 from bench.arms import HERE, Launch
+from bench.case import Case
 from bench.errors import BenchError
 from bench.evidence import Evidence
 from bench.machine import Machine
@@ -21,7 +22,6 @@ from bench.measuring import opening
 from bench.messages import Opened, Prove, Proved
 from bench.process import Process
 from bench.program import Settings
-from bench.records import Case
 from bench.run import adapter_digest
 
 Feeds = tuple[tuple[str, int], ...]
@@ -39,15 +39,23 @@ class Subject(Struct, frozen=True):
     threads: int
     feeds: Feeds
     seed: int
+    steps_per_call: int = 1
 
     def settings(self, cache: str = "") -> Settings:
-        return Settings(self.mode, self.precision, self.layout, self.device, self.threads, cache)
+        return Settings(
+            self.mode,
+            self.precision,
+            self.layout,
+            self.device,
+            self.threads,
+            cache,
+            steps_per_call=self.steps_per_call,
+        )
 
 
 def subject_of(case: Case, feeds: Feeds, seed: int) -> Subject:
-    return Subject(
-        case.workload, case.backend, case.mode, case.precision, case.layout, case.device, case.threads, feeds, seed
-    )
+    axes = (case.work, case.backend, case.mode, case.precision, case.layout, case.device, case.threads)
+    return Subject(*axes, feeds, seed, case.steps_per_call)
 
 
 class Verdict(Struct, frozen=True):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from bench import proofs, schedule
 from bench.backends import is_own
+from bench.case import Case
 from bench.evidence import Evidence
 from bench.messages import Failed
 from bench.process import WorkerFailed
-from bench.records import Case, Key, Proof, Record
+from bench.records import Key, Proof, Record
 from bench.run import Run
 
 AT_ONCE = 2  # most of a proof is importing and compiling on one core
@@ -17,7 +18,7 @@ AT_ONCE = 2  # most of a proof is importing and compiling on one core
 class Prover:
     """`records` are the run's, as they grow; `feed` gives the file of a data set's batches of one size."""
 
-    def __init__(self, run: Run, logs: Path, records: dict[Key, Record], feed: Callable[[str, int], str]) -> None:
+    def __init__(self, run: Run, logs: Path, records: dict[Key, Record], feed: Callable[[str, str, int], str]) -> None:
         self.run, self.logs, self.records, self.feed = run, logs, records, feed
         self.begun: dict[tuple[str, ...], proofs.Making | WorkerFailed] = {}
         self.evidence: dict[str, Evidence] = {}
@@ -32,7 +33,7 @@ class Prover:
             try:
                 log, deadline = self.log(cases[0]), self.run.deadline
                 feeds = () if is_own(subject.backend) else subject.feeds
-                files = {f"{data}/{batch}": self.feed(data, batch) for data, batch in feeds}
+                files = {f"{data}/{batch}": self.feed(subject.workload, data, batch) for data, batch in feeds}
                 self.begun[worker] = proofs.Making(subject, path, files, log=log, deadline=deadline)
             except WorkerFailed as error:  # the batches do not fit; said when the proof's turn comes
                 self.begun[worker] = error
@@ -56,7 +57,7 @@ class Prover:
         if verdict.broken or verdict.broken_feeds:
             path.unlink()  # only a proof that held is kept
         if not verdict.broken:
-            self.evidence.setdefault(cases[0].workload, found)
+            self.evidence.setdefault(cases[0].work, found)
         return verdict, making is None
 
     def abandon(self) -> None:
@@ -77,13 +78,13 @@ class Prover:
         """Another backend's evidence of the same workload: this session's, or that of a proof made before a resume."""
         for group in schedule.groups(p.case for p in self.run.planned):
             proof = self.of(group[0])
-            if case.workload in self.evidence:
+            if case.work in self.evidence:
                 break
-            if group[0].workload == case.workload and proof and not proof.broken:
+            if group[0].work == case.work and proof and not proof.broken:
                 path = self._path(self._subject(group))
                 if path.exists():
-                    self.evidence[case.workload] = proofs.load(path)
-        return self.evidence.get(case.workload)
+                    self.evidence[case.work] = proofs.load(path)
+        return self.evidence.get(case.work)
 
     def _others_held(self, case: Case) -> bool:
         """Whether another program's proof is on record, so that this one cannot be the first."""

@@ -7,50 +7,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from bench.case import Case
 from bench.errors import BenchError, cannot_write, not_writable
 from bench.sensors import Sensed
 
 SCHEMA = 2
 PILOT_ROUND = -1  # the round of a record that no round made
 Positive = Annotated[int, Meta(ge=1)]  # is held to that where a record is read
-
-
-class Case(Struct, frozen=True, order=True):
-    """One row of the table: all of its axes, resolved (no `auto`, no `default`)."""
-
-    workload: str
-    phase: str
-    measure: str
-    backend: str
-    mode: str
-    precision: str
-    layout: str
-    batch: int
-    data: str
-    input: str
-    steps_per_call: int
-    recipe: str
-    device: str
-    threads: int
-
-    @property
-    def worker(self) -> tuple[str, ...]:
-        """What cases that one process carries have in common."""
-        axes = (self.workload, self.backend, self.mode, self.precision, self.layout, self.device)
-        return (*axes, str(self.threads))
-
-    @property
-    def worker_file(self) -> str:
-        """The worker's part of a file's name; a backend that is a file of the user's own has a path's name."""
-        return "-".join(self.worker).replace("/", "_").replace("\\", "_")
-
-    @property
-    def file(self) -> str:
-        """The case's part of a file's name."""
-        return f"{self.worker_file}-{self.phase}-{self.measure}-{self.batch}-{self.data}"
-
-    def __str__(self) -> str:
-        return " ".join((*self.worker[:-1], self.phase, self.measure, f"batch {self.batch}"))
 
 
 class Origin(Struct, frozen=True):

@@ -12,12 +12,16 @@ from msgspec import Struct
 
 from bench import __version__, backends, records, workloads
 from bench import folder as folders
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
 from bench.suite import Filters, Planned, Suite
 from bench.workload import Workload
 
-SHARED = ("layers", "placement", "workload", "program", "datasets", "feeds", "evidence", "probes", "worker")
+SHARED = (
+    *("placement", "recipe", "augmentation", "workload", "program"),
+    *("datasets", "feeds", "samples", "evidence", "probes", "worker"),
+)
 
 
 class Program(Struct, frozen=True):
@@ -57,8 +61,10 @@ class Run(Struct, frozen=True):
         return offering if len(offering) > 1 else set()
 
     def workload(self, name: str) -> Workload:
-        """As the run measured it."""
-        return next((one for one in self.declared if one.name == name), None) or workloads.get(name)
+        """As the run measured it; by a recipe, `cnn+l2`, too."""
+        plain, _, recipe = name.partition("+")
+        declared = next((one for one in self.declared if one.name == plain), None)
+        return declared.by(recipe or "plain") if declared else workloads.get(name)
 
 
 def create(
@@ -80,7 +86,7 @@ def create(
     return Run(*known, deadline, now(), better, programs, declared)
 
 
-def foreign(cases: Iterable[records.Case]) -> tuple[Workload, ...]:
+def foreign(cases: Iterable[Case]) -> tuple[Workload, ...]:
     """The workloads of other packages among those of the cases."""
     names = sorted({case.workload for case in cases if not backends.is_own(case.backend)})
     return tuple(found for name in names if (found := workloads.foreign(name)))
@@ -112,8 +118,10 @@ def harness() -> str:
 
 def adapter_digest(backend: str) -> str:
     """Digest of what a proof of this backend depends on in our own code, and in its adapter's."""
-    package = Path(__file__).parent
-    return source_digest([*(package / f"{name}.py" for name in SHARED), *backends.get(backend).sources()])
+    package, row = Path(__file__).parent, backends.get(backend)
+    beneath = backends.get(row.engine).sources() if row.engine else []
+    layers = sorted((package / "layers").glob("*.py"))
+    return source_digest([*(package / f"{name}.py" for name in SHARED), *layers, *row.sources(), *beneath])
 
 
 def source_digest(files: list[Path]) -> str:

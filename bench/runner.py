@@ -6,9 +6,9 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from bench import backends, measuring, proofs, schedule, workloads
+from bench import backends, feeds, measuring, proofs, schedule, workloads
 from bench.backends import is_own
-from bench.feeds import write as write_feed
+from bench.case import Case
 from bench.messages import Failed, Measure, Measured
 from bench.patience import Patience
 from bench.process import WorkerFailed
@@ -16,7 +16,6 @@ from bench.progress import Watch
 from bench.prover import AT_ONCE, Prover
 from bench.records import (
     PILOT_ROUND,
-    Case,
     Ceiling,
     Failure,
     Key,
@@ -166,7 +165,7 @@ class Runner:
                 assert self.started
                 worker = self.started.process
                 feed, proof, origin = (
-                    "" if is_own(case.backend) else self._feed(case.data, case.batch),
+                    "" if is_own(case.backend) else self._feed(case.workload, case.data, case.batch),
                     self.prover.of(case),
                     self._origin(case, number),
                 )
@@ -227,15 +226,18 @@ class Runner:
             name = f"round{work.round}-{case.worker_file}"
         return self.log / f"{name}.log"
 
-    def _feed(self, data: str, batch: int) -> str:
+    def _feed(self, name: str, data: str, batch: int) -> str:
         """The file of a case's batches, drawn when first wanted."""
-        path = (self.folder / "cache" / "feeds" / f"{data}-{batch}.npz").absolute()
+        workload = workloads.get(name)
+        path = feeds.file(self.folder / "cache" / "feeds", workload, data, batch)
         count = self.run.suite.protocol.feed
         if not path.exists():
             try:
-                write_feed(path, data=data, size=batch, count=count, seed=self.run.suite.seed)
+                feeds.write(path, workload, data=data, size=batch, count=count, seed=self.run.suite.seed)
             except MemoryError:
-                raise WorkerFailed(Failed("oom", f"{count} batches of {batch} images do not fit into memory")) from None
+                raise WorkerFailed(
+                    Failed("oom", f"{count} batches of {batch} samples do not fit into memory")
+                ) from None
         return str(path)
 
     def _fail(self, case: Case, number: int, failed: Failed, log: Path) -> None:
@@ -259,7 +261,7 @@ class Runner:
     def _digest(self, case: Case) -> str:
         """The workload's; of a file of the user's own, what it was when the run was planned."""
         own = {program.path: program.digest for program in self.run.programs}
-        return own[case.backend] if case.backend in own else workloads.get(case.workload).digest
+        return own[case.backend] if case.backend in own else workloads.get(case.work).digest
 
     def _end(self) -> None:
         if self.started:

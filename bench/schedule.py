@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from bench import backends
 from bench.backends import is_own
-from bench.records import PILOT_ROUND, Case, Failure, Key, Proof, Record
+from bench.case import Case
+from bench.records import PILOT_ROUND, Failure, Key, Proof, Record
 from bench.run import Run
 from bench.suite import Planned
 

@@ -13,13 +13,14 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from bench import backends, datasets, workloads
+from bench.case import Case
 from bench.errors import BenchError
 from bench.gate import HARMLESS, MARGIN
 from bench.machine import Machine, no_gpu
-from bench.records import Case
+from bench.recipe import RECIPES
 
 MAX_BATCH = 2**20
-Count = Annotated[int, Meta(ge=1)]
+Chained = Annotated[int, Meta(ge=1, le=32)]  # a program keeps the losses of 32 steps
 Words = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
@@ -56,7 +57,7 @@ class Matrix(Struct, frozen=True, forbid_unknown_fields=True):
     device: Words = ("auto",)
     threads: Annotated[tuple[Annotated[int, Meta(ge=0, le=4096)], ...], Meta(min_length=1)] = (0,)
     input: Words = ("resident",)
-    steps_per_call: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1,)
+    steps_per_call: Annotated[tuple[Chained, ...], Meta(min_length=1)] = (1,)
     recipe: Words = ("plain",)
     margin: Annotated[float, Meta(gt=0, lt=HARMLESS)] = MARGIN
 
@@ -106,8 +107,7 @@ KNOWN: dict[str, Sequence[object]] = {
     "data": ("auto", *datasets.ORDER),
     "device": ("auto", *backends.DEVICES),
     "input": ("resident",),
-    "steps_per_call": (1,),
-    "recipe": ("plain",),
+    "recipe": tuple(RECIPES),
 }
 
 
@@ -237,7 +237,7 @@ def _cases(matrix: Matrix, machine: Machine, filters: Filters) -> list[tuple[Cas
         resolved = asked | {
             "mode": backend.modes[0] if asked["mode"] == "default" else asked["mode"],
             "layout": layout,
-            "data": datasets.locate(asked["data"]).name,
+            "data": datasets.fitting(asked["data"], workload),
             "device": _device(asked["device"], machine, backend),
             "threads": _threads(asked["threads"], machine),
         }
@@ -265,7 +265,9 @@ def _threads(asked: int, machine: Machine) -> int:
 
 def _planned(case: Case) -> Planned:
     backend = backends.get(case.backend)
-    if reason := backend.why_not(mode=case.mode, layout=case.layout, device=case.device):
+    if reason := backend.why_not(**case.asked):
+        return Planned(case, "unsupported", reason)
+    if reason := workloads.get(case.workload).why_not(case.recipe):
         return Planned(case, "unsupported", reason)
     if reason := backend.missing():
         return Planned(case, "skipped", reason)

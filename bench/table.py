@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from bench import backends, bounds, break_even, datasets, noise, stats
 from bench.bounds import Bounds, Ceilings
 from bench.break_even import step_ns
+from bench.case import Case
 from bench.prices import cost
 from bench.prices.book import Price, staleness
 from bench.prices.cost import Cost
-from bench.records import PILOT_ROUND, Case, Ceiling, Key, Pilot, Proof, Record, Sample
+from bench.records import PILOT_ROUND, Ceiling, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
 from bench.status import of as status_of
 from bench.suite import Planned
@@ -143,7 +144,7 @@ def _row(
         row,
         measured_seconds=sum(sum(sample.wall_ns) for sample in ordered) / 1e9,
         occupied_seconds=sum(sum(record.stages.values()) for record in occupied),
-        epoch=datasets.TRAINING_IMAGES.get(case.data),
+        epoch=None if case.workload == backends.OWN else datasets.epoch(run.workload(case.workload), case.data),
     )
     steps = [[ns / s.steps / 1e6 for ns in s.wall_ns] for s in ordered]
     step = stats.estimate(steps)
@@ -168,7 +169,7 @@ def _row(
         )
         if backends.recorded(case.backend).packages:
             rates = found[case.precision, case.device, case.threads]
-            row = _bounded(row, bounds.of(case, run.workload(case.workload), step / 1e3, pilot, rates))
+            row = _bounded(row, bounds.of(case, run.workload(case.work), step / 1e3, pilot, rates))
             row = _remarked(row, bounds.idle_threads(case, records.values()))
     if case.measure == "latency":
         calls = [call for process in steps for call in process]
@@ -259,7 +260,7 @@ def priced(row: Row, price: Price | None) -> Row:
 
 def rival(case: Case) -> tuple[object, ...]:
     """What two rows have in common that are compared: everything but backend, mode, layout and threads."""
-    return (case.workload, case.phase, case.measure, case.precision, case.batch, case.data, case.device)
+    return case.workload, case.phase, case.measure, case.precision, case.batch, case.data, case.device, case.recipe
 
 
 def _comparable(run: Run, case: Case) -> bool:
@@ -289,8 +290,7 @@ def _against(row: Row, base: Row | None, samples: dict[Case, dict[int, Sample]])
     if row.case == base.case:
         return replace(row, relative=1.0)
     ours, theirs = samples[row.case], samples[base.case]
-    both = sorted(ours.keys() & theirs.keys())
-    if not both:
+    if not (both := sorted(ours.keys() & theirs.keys())):
         return row
     ratio, interval = stats.ratio([step_ns(ours[n]) for n in both], [step_ns(theirs[n]) for n in both])
     low, high = interval or (None, None)

@@ -38,7 +38,7 @@ class Trial:
         self.resident = memory.reset_peak()
         started = perf_counter()
         self.program = backend.build(workload, settings)
-        self.feed = cycle([self.program.put(x, y) for x, y in data])
+        self.feed = cycle([self.program.put(x, y) for x, y in feeds.calls(data, settings.steps_per_call)])
         self.build_seconds = perf_counter() - started
 
     @property
@@ -50,7 +50,12 @@ class Trial:
         """The first calls, timed apart; then the pilot's warm-up again, or one that is detected."""
         program, step, feed = self.program, self.step, self.feed
         before = sensors.read_family()
-        calls = [clock.seconds(step, feed, program.fence) for _ in range(FIRST_CALLS)]
+        calls: list[float] = []
+        losses: tuple[float, ...] = ()
+        for _ in range(FIRST_CALLS):
+            calls.append(clock.seconds(step, feed, program.fence))
+            if self.settings.steps_per_call > 1 and self.phase == "train":
+                losses += tuple(map(float, program.losses()))  # a program keeps 32 of them only
         beside = sensors.others((before, sensors.read_family()))
         for _ in range(evidence.FIRST_STEPS - FIRST_CALLS):
             step(next(feed))
@@ -59,7 +64,8 @@ class Trial:
         self.kinds = program.kinds(None if self.phase == "train" else program.infer(next(feed)))
         if self.ours and (reason := probes.misplaced(self.kinds, self.settings)):
             raise BenchError(reason)
-        losses = tuple(map(float, program.losses())) if self.phase == "train" else ()
+        if self.phase == "train":
+            losses = (*losses, *map(float, program.losses()))[: evidence.FIRST_STEPS]
         if question.foretold and self.phase == "infer":
             losses = self._infer_losses()
         # From here on, so that the bursts of a quick case are not too short for the kernel's counters.
@@ -147,8 +153,9 @@ class Trial:
         whole = self._a_step(feed, DISPATCHED)
         alone = None
         if self.ours and dispatch >= BLOCKING * whole and len(self.data[0][1]) > 1:
-            (x, y), *_ = self.data
-            image = repeat(program.put(x[:1], y[:1]))
+            alone_data = [(x[:1], y[:1]) for x, y in self.data[: self.settings.steps_per_call]]
+            (call, *_) = feeds.calls(alone_data, self.settings.steps_per_call)
+            image = repeat(program.put(*call))
             clock.burst(step, image, program.fence, steps=evidence.FIRST_STEPS)
             alone = self._a_step(image, 4 * DISPATCHED)
         if not self.ours:

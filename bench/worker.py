@@ -123,20 +123,22 @@ class Worker:
             return self.prove_own(self.backend, question)
         workload = declared(question)
         found: dict[str, np.ndarray] = {}
+        chained = self.settings.steps_per_call
         for name, settings in (("fp64", self._golden(workload)), ("measured", self._settings(workload))):
             certain = workload.deterministic()
             program = self.backend.build(certain, settings)
-            found |= {f"{name}/{key}": array for key, array in evidence.climb(program, certain).items()}
+            climbed = evidence.climb(program, certain, settings.steps_per_call)
+            found |= {f"{name}/{key}": array for key, array in climbed.items()}
             for feed, file in question.feeds.items():
                 first = feeds.read(Path(file), certain, evidence.FIRST_STEPS)
                 for phase in ("infer", "train"):
                     program = self.backend.build(certain, settings)
-                    found[f"{name}/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first)
+                    found[f"{name}/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first, chained)
                     if name == "fp64" and settings.mode != "eager" and "eager" in self.modes:
                         # A compiler may be wrong at one batch size alone, which no rung of the ladder has.
-                        program = self.backend.build(certain, replace(settings, mode="eager"))
+                        program = self.backend.build(certain, replace(settings, mode="eager", steps_per_call=1))
                         found[f"eager/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first)
-        for place in workload.placed():
+        for place in workload.walk():
             if rate := getattr(place.layer, "rate", 0.0):
                 found[f"dropout/{place.path}"] = probes.dropout_masks(self.backend, self.settings, rate)
         if certain != workload:

@@ -15,9 +15,10 @@ from test_table import CASE, JAX, NULL, failure, proof, rounds_of, run_of
 import bench
 from bench import api
 from bench.api import Loaded
+from bench.case import Case
 from bench.errors import BenchError
 from bench.prices import book
-from bench.records import Case, Record
+from bench.records import Record
 from bench.reports.columns import COLUMNS
 from bench.run import Run
 

@@ -89,13 +89,13 @@ def outside(found: Iterable[str], allowed: set[str]) -> list[str]:
 # --- the rules: each gives, for a package's sources, what breaks it, as "module: what" --------------------------------
 
 NEUTRAL = {
-    *("bench.layers", "bench.placement", "bench.workload", "bench.workloads", "bench.datasets", "bench.errors"),
-    "bench.third_parties",
+    *("bench.layers", "bench.placement", "bench.workload", "bench.workloads"),
+    *("bench.recipe", "bench.samples", "bench.datasets", "bench.errors", "bench.third_parties"),
 }
 ADAPTER = {
     "bench.placement",
     "bench.errors",
-    "bench.no_model",
+    *("bench.no_model", "bench.recipe", "bench.augmentation"),
     "bench.layers",
     "bench.program",
     "bench.workload",
@@ -204,8 +204,8 @@ def is_import(node: ast.AST) -> bool:
 
 
 def is_room(name: str) -> bool:
-    """A module that imports its framework at once."""
-    return name.startswith("bench.backends.") and name.split(".")[-1] in ("layers", "optimiser", "program")
+    """A module that imports its framework at once: of a backend's all but these two."""
+    return name.startswith("bench.backends.") and name.count(".") == 3 and name.split(".")[-1] not in ("device",)
 
 
 def pure(sources: Sources) -> list[str]:
@@ -354,9 +354,8 @@ import importlib, pkgutil, sys
 import bench, bench.__main__
 if sys.argv[1:]:
     names = [module.name for module in pkgutil.walk_packages(bench.__path__, "bench.")]
-    rooms = ("layers", "optimiser", "program")
     for name in names:
-        room = name.count(".") == 3 and ".backends." in name and name.rsplit(".")[-1] in rooms
+        room = name.count(".") == 3 and ".backends." in name and not name.endswith(".device")
         if not room and not name.endswith("_work"):
             importlib.import_module(name)
 print(*(name for name in sys.modules if "." not in name))

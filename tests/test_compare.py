@@ -13,7 +13,8 @@ from test_table import CASE, JAX, MACHINE, failure, pilot, rounds_of, run_of, sa
 from bench import folder as folders
 from bench import stats
 from bench.__main__ import main
-from bench.records import Case, Ledger, Record
+from bench.case import Case
+from bench.records import Ledger, Record
 from bench.run import Run
 
 INFER = replace(CASE, phase="infer")

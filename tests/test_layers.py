@@ -1,6 +1,6 @@
 """The vocabulary against counts made here by walking over every output, tap and element."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
 
@@ -9,7 +9,31 @@ import numpy as np
 import pytest
 
 from bench.errors import BenchError
-from bench.layers import Conv2D, Dense, Dropout, Flatten, Flops, Layer, MaxPool, ReLU, Shape, Traffic
+from bench.layers import (
+    GELU,
+    GRU,
+    LSTM,
+    AveragePool,
+    BatchNorm,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Flops,
+    GlobalAveragePool,
+    Layer,
+    LayerNorm,
+    MaxPool,
+    PositionalEmbedding,
+    ReLU,
+    Residual,
+    SelfAttention,
+    Shape,
+    Traffic,
+    Word,
+)
 
 # layer, shape that enters, shape that leaves
 SHAPES = [
@@ -33,6 +57,24 @@ SHAPES = [
     (ReLU(), (7, 5, 3), (7, 5, 3)),
     (ReLU(), (10,), (10,)),
     (Dropout(0.5), (10,), (10,)),
+    (Dense(8), (7, 5), (7, 8)),
+    (MaxPool(3, 2, padding=1), (8, 7, 3), (4, 4, 3)),
+    (AveragePool(2, 2), (7, 5, 3), (3, 2, 3)),
+    (GlobalAveragePool(), (7, 5, 3), (3,)),
+    (GlobalAveragePool(), (7, 3), (3,)),
+    (BatchNorm(), (7, 5, 3), (7, 5, 3)),
+    (LayerNorm(), (7, 3), (7, 3)),
+    (GELU(), (7, 3), (7, 3)),
+    (Embedding(11, 4), (7,), (7, 4)),
+    (PositionalEmbedding(), (7, 4), (7, 4)),
+    (SelfAttention(2, causal=True), (7, 4), (7, 4)),
+    (Conv1D(8, kernel=3, stride=2, padding=1), (7, 4), (4, 8)),
+    (LSTM(8), (7, 4), (8,)),
+    (LSTM(8, sequences=True), (7, 4), (7, 8)),
+    (GRU(8), (7, 4), (8,)),
+    (GRU(8, sequences=True), (7, 4), (7, 8)),
+    (Residual((Dense(6), Dense(4))), (7, 4), (7, 4)),
+    (Residual((Conv2D(6, 3, 2, 1),), (Conv2D(6, 1, 2),)), (7, 7, 4), (4, 4, 6)),
 ]
 # layer, shape, what the message must say
 ERRORS = [
@@ -42,6 +84,17 @@ ERRORS = [
     (Conv2D(4, kernel=5), (4, 9, 1), ["5x5", "4x9"]),
     (Conv2D(4, kernel=5, padding=1), (2, 2, 1), ["3x3", "2x2"]),
     (MaxPool(3, 3), (9, 2, 1), ["3x3", "9x2"]),
+    (MaxPool(2, 2, padding=2), (9, 9, 1), ["padding", "half"]),
+    (AveragePool(3), (784,), ["AveragePool", "image", "(784,)"]),
+    (GlobalAveragePool(), (4,), ["GlobalAveragePool", "(4,)"]),
+    (Embedding(11, 4), (7, 4), ["Embedding", "tokens", "(7, 4)"]),
+    (PositionalEmbedding(), (7,), ["PositionalEmbedding", "sequence", "(7,)"]),
+    (SelfAttention(3), (7, 4), ["SelfAttention", "heads", "found 4"]),
+    (Conv1D(4, kernel=5), (4, 2), ["at least 5", "found 4"]),
+    (Conv1D(4), (4, 2, 1), ["Conv1D", "sequence", "(4, 2, 1)"]),
+    (LSTM(4), (7,), ["LSTM", "sequence", "(7,)"]),
+    (GRU(4), (7,), ["GRU", "sequence", "(7,)"]),
+    (Residual((Dense(3),)), (4,), ["body", "(3,)", "shortcut", "(4,)"]),
 ]
 PARAMETERS = [
     (Dense(128), (784,), {"kernel": (784, 128), "bias": (128,)}),
@@ -50,6 +103,20 @@ PARAMETERS = [
     (Flatten(), (4, 4, 1), {}),
     (ReLU(), (4,), {}),
     (Dropout(0.1), (4,), {}),
+    (Dense(8, bias=False), (7, 5), {"kernel": (5, 8)}),
+    (Conv2D(8, 3, bias=False), (7, 5, 2), {"kernel": (3, 3, 2, 8)}),
+    (AveragePool(), (4, 4, 1), {}),
+    (GlobalAveragePool(), (4, 4, 1), {}),
+    (BatchNorm(), (7, 5, 3), {"scale": (3,), "bias": (3,)}),
+    (LayerNorm(), (7, 3), {"scale": (3,), "bias": (3,)}),
+    (GELU(), (4,), {}),
+    (Embedding(11, 4), (7,), {"table": (11, 4)}),
+    (PositionalEmbedding(), (7, 4), {"table": (7, 4)}),
+    (SelfAttention(2), (7, 4), {"qkv_kernel": (4, 12), "qkv_bias": (12,), "out_kernel": (4, 4), "out_bias": (4,)}),
+    (Conv1D(8, 3), (7, 4), {"kernel": (3, 4, 8), "bias": (8,)}),
+    (LSTM(3), (7, 4), {"kernel": (4, 12), "recurrent": (3, 12), "bias": (12,)}),
+    (GRU(3), (7, 4), {"kernel": (4, 9), "recurrent": (3, 9), "bias": (9,), "recurrent_bias": (9,)}),
+    (Residual((Dense(4),)), (4,), {}),
 ]
 SMALL = [(layer, enters) for layer, enters, _ in SHAPES if prod(enters) < 1000]
 
@@ -89,13 +156,32 @@ def test_every_word_of_the_vocabulary_is_here() -> None:
     assert {type(layer) for layer, *_ in SHAPES} == {type(layer) for layer, *_ in PARAMETERS} == set(Layer.__args__)
 
 
+class Counted(np.ndarray):
+    """An array that counts the elements of every operation done with it; a sum is an addition an element."""
+
+    operations = 0
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **named: object) -> object:
+        plain = [x.view(np.ndarray) if isinstance(x, Counted) else x for x in inputs]
+        found = getattr(ufunc, method)(*plain, **named)
+        Counted.operations += plain[0].size if method == "reduce" else np.asarray(found).size
+        return np.asarray(found).view(Counted)
+
+
+def normalise(x: Counted) -> object:
+    centred = x - np.add.reduce(x, 0) / 50.0
+    deviation = np.sqrt(np.add.reduce(centred * centred, 0) / 50.0 + 1e-5)
+    return centred * (1.0 / deviation) * np.ones(40) + np.ones(40)
+
+
 # --- arithmetic, counted one operation at a time ----------------------------------------------------------------------
 
 
-def windows(layer: Conv2D | MaxPool, shape: Shape) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+def windows(layer: Conv2D | MaxPool | AveragePool, shape: Shape) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """Every (output position, input position or padding) pair that a sliding window visits."""
     height, width, _ = layer.out(shape)
-    size, padding = (layer.kernel, layer.padding) if isinstance(layer, Conv2D) else (layer.size, 0)
+    size = layer.kernel if isinstance(layer, Conv2D) else layer.size
+    padding = getattr(layer, "padding", 0)
     for row, column, i, j in product(range(height), range(width), range(size), range(size)):
         yield (row, column), (row * layer.stride + i - padding, column * layer.stride + j - padding)
 
@@ -202,6 +288,22 @@ TRAFFIC = [
     (Flatten(), (5, 5, 3), 0, 0, 0, 0),
     (ReLU(), (10,), 20, 30, 0, 0),
     (Dropout(0.5), (10,), 30, 30, 0, 0),
+    (Dense(3, bias=False), (7, 5), 35 + 21, 35 + 21 + 35, 15, 30),
+    (MaxPool(3, 2, padding=1), (5, 5, 1), 25 + 9, 9 + 25 + 25, 0, 0),
+    (AveragePool(2), (4, 4, 3), 48 + 12, 12 + 48, 0, 0),
+    (GlobalAveragePool(), (4, 4, 3), 48 + 3, 3 + 48, 0, 0),
+    (LayerNorm(), (7, 4), 56, 84, 8, 12),
+    (GELU(), (10,), 20, 30, 0, 0),
+    # tokens, their rows, y; tokens, y's gradient, rows read and written; the table's gradient is written whole
+    (Embedding(11, 4), (7,), 7 + 28 + 28, 7 + 28 + 56, 0, 44),
+    (PositionalEmbedding(), (7, 4), 56, 28, 28, 28),
+    (Conv1D(2, 3), (5, 4), 20 + 6, 20 + 6 + 20, 26, 52),
+    # x, and q k v; those and the heads' values; these and y: 10 times 28; 4 x 12 + 12 + 4 x 4 + 4 parameters
+    (SelfAttention(2), (7, 4), 280, 560, 80, 160),
+    # x, gates written and read, h and c; backward x's gradient and the gates' besides
+    (LSTM(3), (7, 4), 28 + 2 * 84 + 2 * 21, 28 + 28 + 2 * 84 + 2 * 21 + 84, 96, 192),
+    (GRU(3), (7, 4), 28 + 2 * 63 + 2 * 21, 28 + 28 + 2 * 63 + 2 * 21 + 63, 81, 162),
+    (Residual((Dense(4),)), (7, 4), 84, 84, 0, 0),
 ]
 
 
@@ -210,6 +312,65 @@ def test_traffic(layer: Layer, enters: Shape, forward: int, backward: int, once:
     traffic = layer.bytes(enters)
     assert traffic == Traffic(forward, backward, once, once_back)
     assert traffic.bytes(batch=7, item_size=4) == (4 * (7 * forward + once), 4 * (7 * backward + once_back))
+
+
+def test_batchnorm_moves_less_in_inference() -> None:
+    traffic = BatchNorm().bytes((7, 3))
+    assert traffic == Traffic(63, 105, 12, 12, inference_sample=42)
+    assert traffic.inference_bytes(batch=5, item_size=4) == 4 * (5 * 42 + 12)
+    assert LayerNorm().bytes((7, 3)).inference_bytes(batch=5, item_size=4) == 4 * (5 * 42 + 6)
+
+
+# --- arithmetic of the newer words, counted by NumPy's own operations -------------------------------------------------
+
+# layer, enters, elementwise operations forward of one sample; terms that do not grow with the positions are left out
+ELEMENTWISE: list[tuple[Layer, Shape, Callable[[Counted], object]]] = [
+    (LayerNorm(), (50, 40), normalise),
+    (BatchNorm(), (50, 40), normalise),
+    (GELU(), (50, 40), lambda x: x * 0.5 * (np.tanh(x * 0.7) + 1.0)),  # tanh counts as erf does
+    (GELU(tanh=True), (50, 40), lambda x: x * 0.5 * (np.tanh((x * x * x * 0.044715 + x) * 0.8) + 1.0)),
+    (PositionalEmbedding(), (50, 40), lambda x: x + np.ones((50, 40))),
+    (GlobalAveragePool(), (50, 40), lambda x: np.add.reduce(x, 0) * 0.02),
+    (Residual((ReLU(),)), (50, 40), lambda x: x + np.ones((50, 40))),
+]
+
+
+@pytest.mark.parametrize(
+    ("layer", "enters", "formula"), ELEMENTWISE, ids=lambda x: str(x) if isinstance(x, Word) else ""
+)
+def test_elementwise_flops_are_those_of_the_formula(
+    layer: Layer, enters: Shape, formula: Callable[[Counted], object]
+) -> None:
+    Counted.operations = 0
+    formula(np.ones(enters).view(Counted))
+    # Counts of the paper's formula, where the moments' own few operations are beside the elements'.
+    assert layer.flops(enters).elementwise_forward == pytest.approx(Counted.operations, rel=0.03)
+    assert layer.flops(enters).contraction_forward == 0
+
+
+def test_attention_flops_are_its_products_and_those_of_its_gradients() -> None:
+    t, f, heads = 7, 4, 2
+    products = {"qkv": (t, f, 3 * f), "scores": (heads * t, f // heads, t), "mix": (heads * t, t, f // heads)}
+    sizes = {name: 2 * prod(shape) for name, shape in products.items()} | {"out": 2 * t * f * f}
+    found = SelfAttention(heads).flops((t, f))
+    assert found.contraction_forward == sum(sizes.values())
+    # Each product has two gradients; of the first one, that of x is asked for only behind other parameters.
+    assert found.contraction_input_gradient == sizes["qkv"]
+    assert found.contraction_weight_gradient == 2 * sum(sizes.values()) - sizes["qkv"]
+    assert SelfAttention(heads, causal=True).flops((t, f)) == found
+
+
+@pytest.mark.parametrize(("layer", "gates"), [(LSTM(3), 4), (GRU(3), 3)], ids=str)
+def test_recurrent_flops_are_its_products_and_those_of_its_gradients(layer: Layer, gates: int) -> None:
+    t, f, units = 7, 5, 3
+    outer, inner = 2 * t * f * gates * units, 2 * t * units * gates * units
+    found = layer.flops((t, f))
+    assert (found.contraction_forward, found.contraction_input_gradient) == (outer + inner, outer)
+    assert found.contraction_weight_gradient == outer + 2 * inner
+
+
+def test_an_embeddings_gradient_is_added_row_by_row() -> None:
+    assert Embedding(11, 4).flops((7,)) == Flops(elementwise_backward=28)
 
 
 @pytest.mark.parametrize(("layer", "enters"), SMALL, ids=str)

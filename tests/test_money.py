@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from test_table import CASE, JAX, PRICE, failure, proof, rounds_of, run_of
 
 from bench import table
+from bench.case import Case
 from bench.prices.book import Price
-from bench.records import Case, Record, latest
+from bench.records import Record, latest
 from bench.reports import money
 from bench.table import Report
 

@@ -6,7 +6,8 @@ from test_reports import report
 from test_table import CASE, Planned, proof, rounds_of, run_of
 
 from bench import overhead
-from bench.records import Case, Record
+from bench.case import Case
+from bench.records import Record
 from bench.reports import html, overheads, whole
 from bench.table import Report
 
@@ -61,17 +62,17 @@ def test_it_is_said_in_the_table_and_on_the_page() -> None:
     (line,) = [line for line in text.splitlines() if "| torch    | eager" in line and "2.20" in line and "3.30" in line]
     assert [cell.strip() for cell in line.split("|")][-6:-1] == ["2.20", "3.30", "1.50 (1.50-1.50)", "1.10", "ok"]
     page = html.render([made], [])
-    assert "Keras over its engine" in page and "1.50 (1.50-1.50)" in page
-    assert "Keras over its engine" not in html.render([of(NATIVE)], [])
+    assert "What Keras costs" in page and "1.50 (1.50-1.50)" in page
+    assert "What Keras costs" not in html.render([of(NATIVE)], [])
 
 
 def test_what_is_quicker_has_a_sign() -> None:
-    assert overheads.cells(overhead.of_keras(of(NATIVE, KERAS, times=0.5))[0])[-2] == "-1.10"
+    assert overheads.KERAS.cells(overhead.of_keras(of(NATIVE, KERAS, times=0.5))[0])[-2] == "-1.10"
 
 
 def test_a_row_that_is_not_ok_says_so_beside_its_ratio() -> None:
     (found,) = overhead.of_keras(of(NATIVE, KERAS))
-    assert overheads.cells(found)[-1] == "ok"
-    assert overheads.cells(replace(found, row=replace(found.row, status="unsteady")))[-1] == "Keras unsteady"
+    assert overheads.KERAS.cells(found)[-1] == "ok"
+    assert overheads.KERAS.cells(replace(found, row=replace(found.row, status="unsteady")))[-1] == "Keras unsteady"
     both = replace(found, row=replace(found.row, status="unsteady"), base=replace(found.base, status="unsteady"))
-    assert overheads.cells(both)[-1] == "Keras unsteady, engine unsteady"
+    assert overheads.KERAS.cells(both)[-1] == "Keras unsteady, engine unsteady"

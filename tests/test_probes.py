@@ -1,5 +1,6 @@
 """The canaries: honest arithmetic passes, and each dishonest one makes its canary speak. No framework is needed."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -118,6 +119,29 @@ def honest(step: int, shape: tuple[int, int], rate: float) -> Array:
 @pytest.mark.parametrize(("fake", "precision"), [(Fake(), "fp32"), (Fake(dtype=np.float64), "fp64")])
 def test_honest_arithmetic_agrees(fake: Fake, precision: str, layout: str) -> None:
     assert probes.disagreement(fake, replace(SETTINGS, precision=precision, layout=layout)) == ""
+
+
+@pytest.mark.parametrize(
+    ("mantissa", "precision", "says"),
+    [
+        (10, "tf32", ""),
+        (7, "bf16", ""),
+        (7, "tf32", "1024.0, as bf16 does, wanted 1024.0 in tf32"),
+        (10, "bf16", "1024.0, as TF32 does, wanted 1024.0 in bf16"),
+        (22, "bf16", "1024.1, wanted 1024.0 in bf16"),
+        (22, "tf32", "1024.1, wanted 1024.0 in tf32"),
+    ],
+)
+@pytest.mark.parametrize("where", ["rounds", "convolves"])
+def test_a_coarser_precision_is_that_very_one(mantissa: int, precision: str, says: str, where: str) -> None:
+    right = {"tf32": bits(10), "bf16": bits(7)}[precision]
+    fake = Fake(**({"rounds": right, "convolves": right} | {where: bits(mantissa)}))
+    found = probes.disagreement(fake, replace(SETTINGS, precision=precision, layout="nhwc"))
+    assert re.sub(r"1024\.1\d+", "1024.1", found).endswith(says) and bool(found) == bool(says)
+
+
+def test_canaries_make_one_step_a_call_whatever_the_cases_do() -> None:
+    assert probes.disagreement(Fake(), replace(SETTINGS, steps_per_call=8)) == ""
 
 
 PRODUCT = "canary precision: in a matrix product 1024 x 1.0001 summed to "

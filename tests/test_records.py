@@ -11,21 +11,9 @@ from hypothesis import strategies as st
 from test_table import CASE, JAX, ceiling, failure, pilot, proof, sample, session
 
 from bench import records
+from bench.case import Case
 from bench.errors import BenchError
-from bench.records import (
-    PILOT_ROUND,
-    SCHEMA,
-    Case,
-    Ceiling,
-    Failure,
-    Ledger,
-    Origin,
-    Pilot,
-    Proof,
-    Record,
-    Sample,
-    Session,
-)
+from bench.records import PILOT_ROUND, SCHEMA, Ceiling, Failure, Ledger, Origin, Pilot, Proof, Record, Sample, Session
 from bench.sensors import Gpu, Reading, Sensed
 
 ONE_OF_EACH: list[Record] = [
@@ -152,6 +140,17 @@ def test_a_ledger_appends_to_what_is_there(path: Path) -> None:
 
 def test_a_file_that_is_not_there_holds_nothing(path: Path) -> None:
     assert records.read(path) == ([], "")
+
+
+def test_a_case_says_what_is_unusual_of_it_and_nothing_more() -> None:
+    assert (CASE.work, CASE.unusual) == (CASE.workload, ())
+    other = msgspec.structs.replace(CASE, recipe="l2", steps_per_call=8)
+    assert (other.work, other.unusual) == (f"{CASE.workload}+l2", ("8 steps a call", "l2"))
+    assert str(other) == f"{CASE} 8 steps a call l2"
+    # One process carries neither two recipes nor two numbers of steps; files say which is whose, without spaces.
+    assert len({CASE.worker, other.worker, msgspec.structs.replace(CASE, recipe="l2").worker}) == 3
+    assert " " not in other.file and other.file != CASE.file
+    assert other.asked == {**CASE.asked, "steps_per_call": 8}
 
 
 def test_a_record_that_was_made_again_replaces_one_that_failed() -> None:

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from test_table import CASE, JAX, NULL, PRICE, ceiling, failure, pilot, proof, rounds_of, run_of, sample, sensed
 
 from bench import table
+from bench.case import Case
 from bench.machine import Gpu
 from bench.prices.book import Price, hourly
-from bench.records import PILOT_ROUND, Case, Record, latest
+from bench.records import PILOT_ROUND, Record, latest
 from bench.reports import csv as csv_format
 from bench.reports import json as json_format
 from bench.reports import markdown

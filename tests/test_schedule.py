@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from test_table import CASE, JAX, NULL, ceiling, failure, pilot, proof, run_of, sample
 
 from bench import backends, schedule
-from bench.records import PILOT_ROUND, Case, Record, latest
+from bench.case import Case
+from bench.records import PILOT_ROUND, Record, latest
 from bench.suite import Planned, Protocol
 
 CASES = [

@@ -8,10 +8,11 @@ from msgspec.structs import replace
 from test_table import CASE, COMPILED, JAX, NULL
 
 from bench import starts
+from bench.case import Case
 from bench.messages import Failed
 from bench.process import WorkerFailed
 from bench.program import Settings
-from bench.records import PILOT_ROUND, Case
+from bench.records import PILOT_ROUND
 from bench.schedule import Work, together
 from bench.starts import Place, Starts
 

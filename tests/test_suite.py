@@ -169,7 +169,12 @@ def test_a_bad_suite_is_one_line_and_leaves_nothing(name: str, here: Path, capsy
     [
         (
             "quik",
-            ["no suite 'quik'", "cpu, gate, gpu, keras, null, quick, self, smoke", "did you mean 'quick'?", ".toml"],
+            [
+                "no suite 'quik'",
+                "cpu, gate, gpu-models, gpu, keras, models, null, quick, recipes, self, smoke",
+                "did you mean 'quick'?",
+                ".toml",
+            ],
         ),
         ("nothing-like-it", ["no suite", "quick"]),
         ("a\nb", ["no suite 'a"]),
@@ -329,7 +334,7 @@ def test_the_filter_default_is_each_backend_s_headline_mode() -> None:
 @pytest.mark.parametrize(
     ("filters", "word"),
     [
-        (Filters(workload=("gpt",)), "no workload 'gpt'; there are cnn, mlp, mlp_dropout"),
+        (Filters(workload=("gtp",)), "no workload 'gtp'; there are cnn, gpt, gpt_tiny, lstm_text"),
         (Filters(backend=("pytorch",)), "no backend 'pytorch'; there are control, jax, keras-jax, "),
         (Filters(backend=("mine.py",)), "no backend 'mine.py'; there are control, jax, keras-jax, "),
         (Filters(mode=("fast",)), "no mode 'fast'; there are compiled, default, eager, graph"),

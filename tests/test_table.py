@@ -8,23 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from bench import stats, status, table, workloads
+from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
 from bench.prices.book import Price
 from bench.prices.cost import UNKNOWN
-from bench.records import (
-    PILOT_ROUND,
-    Case,
-    Ceiling,
-    Failure,
-    Origin,
-    Pilot,
-    Proof,
-    Record,
-    Sample,
-    Session,
-    latest,
-)
+from bench.records import PILOT_ROUND, Ceiling, Failure, Origin, Pilot, Proof, Record, Sample, Session, latest
 from bench.run import Run
 from bench.sensors import Gpu, Reading, Sensed
 from bench.status import STATUSES

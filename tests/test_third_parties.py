@@ -386,7 +386,7 @@ from bench.messages import Open, Opened, Prove, Proved, Warm, Warmed
 from bench.process import Process
 from bench.program import Settings
 here = pathlib.Path(sys.argv[1])
-feeds.write(here / "feed.npz", data="synthetic", size=8, count=5, seed=1)
+feeds.write(here / "feed.npz", workloads.get("mlp"), data="synthetic", size=8, count=5, seed=1)
 narrow, until = replace(workloads.get("mlp"), name="elsewhere"), monotonic() + 60
 worker = Process(here / "log")
 worker.expect(Open("by-hand", Settings("eager", "fp32", "flat", "cpu", 1)), Opened, until)

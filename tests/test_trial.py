@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from test_table import CASE, run_of, sensed
 
 from bench import clock, measuring, quiet, trial, workloads
+from bench.case import Case
 from bench.errors import BenchError
 from bench.messages import Burst, Bursts, Inspected, Warm, Warmed
 from bench.process import WorkerFailed
 from bench.program import Facts, Settings
-from bench.records import Case
 from bench.trial import Trial
 
 MLP = workloads.get("mlp")
@@ -96,6 +96,21 @@ def test_three_first_calls_are_fenced_and_the_first_five_steps_give_the_losses()
     assert found.losses == (2.5, 2.4)
     assert fake.log.count("train") == 5 + 7  # and the pilot's warm-up again, exactly
     assert (found.steps, found.settled, found.steps_per_burst) == (7, True, 0)
+
+
+@pytest.mark.parametrize(("chained", "shapes"), [(2, (2, 4)), (8, (8, 4))])
+def test_several_steps_a_call_are_put_together_and_their_first_losses_kept(
+    chained: int, shapes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, put, kept = Fake(), [], []
+    monkeypatch.setattr(fake, "put", lambda x, y: put.append((x.shape, y.shape)) or 4)
+    # A program keeps the losses of its last 32 steps: they are read after each of the calls that are timed apart.
+    monkeypatch.setattr(fake, "train", lambda batch: kept.extend([float(len(kept) + n) for n in range(chained)]))
+    calls = iter(range(0, 1000, chained))
+    monkeypatch.setattr(fake, "losses", lambda: np.arange(start := next(calls), start + chained, dtype=float))
+    found = opened(fake, settings=replace(SETTINGS, steps_per_call=chained)).warm(WARM)
+    assert {x[:2] for x, _ in put} == {shapes} == {y for _, y in put}
+    assert found.losses == (0.0, 1.0, 2.0, 3.0, 4.0)
 
 
 def test_in_training_nobody_asks_for_logits() -> None:

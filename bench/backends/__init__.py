@@ -20,8 +20,10 @@ from bench.third_parties import Offer, Offers, kind_of
 MODES = ("eager", "graph", "compiled")
 PHASES = ("train", "infer")
 MEASURES = ("throughput", "latency")
-PRECISIONS = ("fp32", "fp64")
-ITEM_BYTES = {"fp32": 4, "fp64": 8}
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp64")
+ITEM_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp64": 8}  # of an activation
+NO_FP16 = "fp16 wants its loss scaled, which no adapter does; use bf16, which has fp32's range"
+NO_TF32 = "tf32 is arithmetic of NVIDIA's tensor cores; on a CPU use fp32 or bf16"
 LAYOUTS = ("nchw", "nhwc")
 FLAT = "flat"  # the layout of a model without images, and of a backend that has no layer for them
 DEVICES = ("cpu", "gpu")
@@ -34,6 +36,7 @@ class Backend(Struct, frozen=True):
 
     `computes`: its steps do the workload's work, so that they have rivals and a price. `sets`: the environment
     variables that its adapter sets itself, whatever the shell says. `engine`: what Keras runs on in this row.
+    `chains`: the modes and devices ("graph", "gpu") in which one call can make several steps.
     `adapter`: the module of another package that is its adapter; `offered_by`: the distribution that offers the row.
     """
 
@@ -48,6 +51,7 @@ class Backend(Struct, frozen=True):
     computes: bool = True
     sets: tuple[str, ...] = ()
     engine: str = ""
+    chains: tuple[str, ...] = ()
     adapter: str = ""
     offered_by: str = ""
 
@@ -91,7 +95,7 @@ class Backend(Struct, frozen=True):
             return third_parties.files(self.adapter)
         return sorted(Path(__file__).parent.glob(f"{self.folder}/*.py"))
 
-    def why_not(self, *, mode: str, layout: str, device: str) -> str:
+    def why_not(self, *, mode: str, layout: str, device: str, precision: str = "fp32", steps_per_call: int = 1) -> str:
         """Why this combination does not exist in the backend, as far as that is known without importing it."""
         if mode not in self.modes:
             return self.lacks.get(mode, f"{self.name} has no mode {mode}")
@@ -99,6 +103,14 @@ class Backend(Struct, frozen=True):
             return self.lacks.get(layout, f"{self.name} has no layout {layout}")
         if device not in self.devices:
             return self.lacks.get(device, f"{self.name} has no device {device}")
+        if precision == "fp16":
+            return NO_FP16
+        if precision == "tf32" and device == "cpu":
+            return NO_TF32
+        if precision not in ("fp32", "fp64") and not self.packages:
+            return self.lacks["precision"]
+        if steps_per_call > 1 and not {mode, device} & {*self.chains}:
+            return self.lacks.get("steps_per_call", f"{self.name} makes one step in a call")
         return ""
 
 
@@ -115,6 +127,7 @@ def _without_model(name: str, why: str) -> Backend:
             **dict.fromkeys(("graph", "compiled"), f"{why}: one mode is enough"),
             "nchw": f"{why}: one layout is enough",
             "gpu": f"{why}, on the CPU alone",
+            **dict.fromkeys(("precision", "steps_per_call"), f"{why}: fp32, a step at a time, is enough"),
         },
         devices=("cpu",),
         computes=False,
@@ -131,7 +144,11 @@ NATIVE = {
             packages=("torch",),
             distributions=("torch",),
             extra="torch",
-            lacks={"graph": "torch has no graph mode of its own; torch.compile is the mode 'compiled'"},
+            lacks={
+                "graph": "torch has no graph mode of its own; torch.compile is the mode 'compiled'",
+                "steps_per_call": "torch makes several steps in one call by CUDA graphs alone, which a CPU has not",
+            },
+            chains=("gpu",),
             sets=(*EVERY, "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
         ),
         Backend(
@@ -141,6 +158,8 @@ NATIVE = {
             packages=("tensorflow",),
             distributions=("tensorflow", "tensorflow-cpu"),
             extra="tensorflow",
+            lacks={"steps_per_call": "TensorFlow's eager mode makes one operation at a time; use graph or compiled"},
+            chains=("graph", "compiled"),
             sets=(*EVERY, "TF_FORCE_GPU_ALLOW_GROWTH", "TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "TF_XLA_FLAGS"),
         ),
         Backend(
@@ -155,6 +174,7 @@ NATIVE = {
                 "graph": "JAX has one way to run a traced program: jit, the mode 'compiled'",
                 "nchw": "flax.nnx.Conv is channels-last only",
             },
+            chains=("compiled",),
             sets=(
                 *EVERY,
                 *("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_PLATFORMS", "JAX_DISABLE_JIT"),
@@ -167,6 +187,7 @@ KERAS_LACKS = {
     "eager": "Keras on JAX always compiles its steps",
     "graph": "Keras has graphs of its own on TensorFlow alone",
     "nchw": "Keras keeps images channels-last by default, and only on PyTorch may the other order be faster",
+    "steps_per_call": "Keras's train_on_batch makes one step a call",
 }
 
 
@@ -264,9 +285,8 @@ def _checked(offer: Offer, found: object) -> Backend:
     for axis, known in (("modes", MODES), ("layouts", (*LAYOUTS, FLAT)), ("devices", DEVICES)):
         words = getattr(row, axis)
         if not words or not set(words) <= set(known):
-            raise BenchError(
-                f"{offer.entry} is to have {axis} of {', '.join(known)}, found {', '.join(words) or 'none'}"
-            )
+            there = ", ".join(words) or "none"
+            raise BenchError(f"{offer.entry} is to have {axis} of {', '.join(known)}, found {there}")
     if not row.adapter or not row.packages:
         raise BenchError(f"{offer.entry} is to name its adapter, a module, and the packages that it needs")
     if row.engine or not row.computes:

@@ -14,8 +14,9 @@ import vl_convert
 from bench.errors import BenchError
 from bench.reports import colours, drawing, groups, money, pareto_chart
 from bench.reports.groups import Group
-from bench.reports.markdown import called, count, digits, interval
+from bench.reports.markdown import count, digits, interval
 from bench.reports.marks import Panel, Sheets, Values, axis, colour, dash, identity, panel, shape, texts
+from bench.reports.names import called
 from bench.table import Report, Row
 
 WIDTH = 460  # of a panel in an image, in pixels; in a page it is the page's

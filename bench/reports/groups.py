@@ -5,11 +5,11 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from bench.reports.markdown import called
+from bench.reports.names import called
 from bench.table import Report, Row, rival
 
 T = TypeVar("T")
-AXES = ("precision", "data", "device")
+AXES = ("precision", "data", "device", "recipe")
 
 
 class Group(Struct, frozen=True):

@@ -8,7 +8,9 @@ from math import isfinite
 from tabulate import tabulate
 
 from bench.backends import OWN
+from bench.case import Case
 from bench.patience import BUSY
+from bench.reports.names import SAID, USUAL, VARIED, called, called_together
 from bench.stats import samples_for
 from bench.table import Report, Row
 
@@ -111,7 +113,8 @@ def section(report: Report, rows: list[Row]) -> list[str]:
             name = called(row, [row]) if row.step_ms is None else called(row, rows)
             reasons.setdefault((name, row.status, row.reason), []).append(row)
     remarks = [
-        f"- {_names(alike, rows)}: **{status}**, {plain(reason)}" for (_, status, reason), alike in reasons.items()
+        f"- {called_together(alike, rows)}: **{status}**, {plain(reason)}"
+        for (_, status, reason), alike in reasons.items()
     ]
     remarks += [f"- {called(row, rows)}: {too_few(row)}" for row in measured if too_few(row)]
     remarks += [f"- {called(row, rows)}: {repaid(row)}" for row in measured if row.break_even_steps is not None]
@@ -157,7 +160,14 @@ def caption(report: Report, rows: list[Row]) -> str:
     case = rows[0].case
     same = []
     differs = []
-    axes = {"batch": "batch {}", "precision": "{}", "data": "{} images", "device": "on the {}", "threads": "{} threads"}
+    axes = {
+        "batch": "batch {}",
+        "precision": "{}",
+        "data": _data(report, case),
+        "device": "on the {}",
+        "threads": "{} threads",
+    }
+    axes |= {axis: SAID[axis] for axis, usual in USUAL.items() if any(getattr(r.case, axis) != usual for r in rows)}
     for axis, words in axes.items():
         found = sorted({getattr(row.case, axis) for row in rows})
         if found == [OWN]:
@@ -173,12 +183,17 @@ def caption(report: Report, rows: list[Row]) -> str:
     if case.workload == OWN:
         text = f"Programs of your own; {text} What they compute, they alone know."
     else:
-        workload = report.run.workload(case.workload)
+        workload = report.run.workload(case.work if len({row.case.recipe for row in rows}) == 1 else case.workload)
         text = f"{workload.description}; {text} {workload.parameter_count():,} parameters, "
         text += f"{workload.flops_per_sample(case.phase) / 1e6:.3g} MFLOP a sample."
     if differs:
         text += f" Rows differ in {' and '.join(differs)}."
     return " ".join([text, *winners(rows)])
+
+
+def _data(report: Report, case: Case) -> str:
+    own = case.workload == OWN
+    return "{} images" if own or report.run.workload(case.workload).takes_28x28() else "{} samples"
 
 
 def winners(rows: list[Row]) -> Iterable[str]:
@@ -210,25 +225,7 @@ def winners(rows: list[Row]) -> Iterable[str]:
 
 
 def _same(a: Row, b: Row) -> bool:
-    return all(getattr(a.case, x) == getattr(b.case, x) for x in ("batch", "precision", "data", "device"))
-
-
-def called(row: Row, rows: list[Row]) -> str:
-    words = [row.case.backend, row.case.mode]
-    if row.case.layout != "flat":
-        words.append(row.case.layout)
-    if len({r.case.batch for r in rows}) > 1:
-        words.append(f"batch {row.case.batch}")
-    for axis in ("threads", "precision", "data", "device"):
-        if len({getattr(r.case, axis) for r in rows}) > 1:
-            words.append(f"{axis} {getattr(row.case, axis)}" if axis == "threads" else str(getattr(row.case, axis)))
-    return " ".join(words)
-
-
-def _names(alike: list[Row], rows: list[Row]) -> str:
-    """Rows that differ in their batch size alone, as one."""
-    sizes = [str(row.case.batch) for row in alike]
-    return called(alike[0], rows) + (f", {', '.join(sizes[1:])}" if len(sizes) > 1 else "")
+    return all(getattr(a.case, x) == getattr(b.case, x) for x in ("batch", "precision", "data", "device", "recipe"))
 
 
 def columns_of(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
@@ -238,7 +235,7 @@ def columns_of(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
     latency = rows[0].case.measure == "latency"
     columns: list[tuple[str, Format]] = [("backend", lambda r: r.case.backend), ("mode", lambda r: r.case.mode)]
     columns += [("layout", lambda r: r.case.layout)] if any(r.case.layout != "flat" for r in rows) else []
-    for axis in ("batch", "precision", "data", "device", "threads"):
+    for axis in ("batch", *VARIED):
         if varies(axis):
             columns.append((axis, lambda r, axis=axis: str(getattr(r.case, axis))))  # type: ignore[misc]
     columns.append(("step ms (95 %)", lambda r: digits(r.step_ms) + interval(r.step_ms_low, r.step_ms_high)))

@@ -1,5 +1,8 @@
-"""What Keras costs over the framework under it, as a table."""
+"""What is on top of a plain step, as tables: what Keras costs over the framework under it, and what a recipe costs."""
 
+from collections.abc import Callable
+
+from msgspec import Struct
 from tabulate import tabulate
 
 from bench import overhead
@@ -7,44 +10,64 @@ from bench.overhead import Overhead
 from bench.reports.markdown import digits
 from bench.table import Report
 
-TITLE = "What Keras costs"
-HEAD = (
-    "workload",
-    "phase",
-    "batch",
-    "engine",
-    "mode",
-    "layout",
-    "engine ms",
-    "Keras ms",
-    "ratio (95 %)",
-    "extra ms",
-    "status",
-)
 LEFT = 6
-NOTE = (
+
+
+class Kind(Struct, frozen=True):
+    """One such table: what it is of, how its two rows are called, and its six axes on the left."""
+
+    title: str
+    found: Callable[[Report], list[Overhead]]
+    ours: str
+    base: str
+    axes: tuple[str, ...]
+    note: str
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        return (*self.axes, f"{self.base} ms", f"{self.ours} ms", "ratio (95 %)", "extra ms", "status")
+
+    def cells(self, one: Overhead) -> list[str]:
+        case = one.row.case
+        ends = "" if one.low is None or one.high is None else f" ({one.low:.2f}-{one.high:.2f})"
+        where = {axis: str(getattr(case, axis, "")) for axis in self.axes}
+        where |= {"phase": case.phase + (", latency" if case.measure == "latency" else "")}
+        where |= {"engine": one.base.case.backend}
+        times = [digits(one.base.step_ms), digits(one.row.step_ms)]
+        extra = f"{'-' if one.extra_ms < 0 else ''}{digits(abs(one.extra_ms))}"
+        which = {self.ours: one.row.status, self.base: one.base.status}
+        status = ", ".join(f"{name} {word}" for name, word in which.items() if word != "ok") or "ok"
+        return [*(where[axis] for axis in self.axes), *times, f"{one.ratio:.2f}{ends}", extra, status]
+
+
+KERAS = Kind(
+    "What Keras costs",
+    overhead.of_keras,
+    "Keras",
+    "engine",
+    ("workload", "phase", "batch", "engine", "mode", "layout"),
     "Keras as its users run it: `train_on_batch`, which brings the loss to the host in every step, and "
     "`predict_on_batch`, which brings the logits. Its SGD is the stock one; its Adam adds epsilon elsewhere than the "
-    "algorithm that all others run, and is subclassed to do the same."
+    "algorithm that all others run, and is subclassed to do the same.",
 )
+RECIPES = Kind(
+    "What recipes cost",
+    overhead.of_recipes,
+    "recipe",
+    "plain",
+    ("workload", "recipe", "backend", "mode", "layout", "batch"),
+    "The same step with one thing added, in training; each is proved to be the same work in every backend.",
+)
+KINDS = (KERAS, RECIPES)
 
 
 def render(report: Report) -> str:
-    """Empty where no Keras row stands beside its engine's."""
-    found = overhead.of_keras(report)
-    if not found:
-        return ""
-    align = ["left" if place < LEFT or name == "status" else "right" for place, name in enumerate(HEAD)]
-    table = tabulate([cells(one) for one in found], HEAD, tablefmt="pipe", colalign=align, disable_numparse=True)
-    return f"## {TITLE}\n\n{table}\n\n{NOTE}\n"
-
-
-def cells(one: Overhead) -> list[str]:
-    case = one.row.case
-    ends = "" if one.low is None or one.high is None else f" ({one.low:.2f}-{one.high:.2f})"
-    where = [case.workload, case.phase + (", latency" if case.measure == "latency" else ""), str(case.batch)]
-    times = [digits(one.base.step_ms), digits(one.row.step_ms)]
-    extra = f"{'-' if one.extra_ms < 0 else ''}{digits(abs(one.extra_ms))}"
-    which = {"Keras": one.row.status, "engine": one.base.status}
-    status = ", ".join(f"{name} {word}" for name, word in which.items() if word != "ok") or "ok"
-    return [*where, one.base.case.backend, case.mode, case.layout, *times, f"{one.ratio:.2f}{ends}", extra, status]
+    """Empty where no row stands beside what it is held against."""
+    parts = []
+    for kind in KINDS:
+        if found := kind.found(report):
+            align = ["left" if place < LEFT or name == "status" else "right" for place, name in enumerate(kind.head)]
+            lines = [kind.cells(one) for one in found]
+            table = tabulate(lines, kind.head, tablefmt="pipe", colalign=align, disable_numparse=True)
+            parts.append(f"## {kind.title}\n\n{table}\n\n{kind.note}\n")
+    return "\n".join(parts)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bench.records import Case
+from bench.case import Case
 from bench.status import FAILED
 from bench.table import Report, Row
 

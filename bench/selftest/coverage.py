@@ -15,8 +15,9 @@ from pathlib import Path
 
 from bench import backends, records, stats
 from bench import run as runs
+from bench.case import Case
 from bench.errors import BenchError
-from bench.records import Case, Sample
+from bench.records import Sample
 from bench.selftest.finding import Finding
 
 PAIRS = 6  # in a window, as in a suite of six rounds

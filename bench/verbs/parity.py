@@ -46,8 +46,7 @@ def execute(filters: Filters, *, device: str, batch: int, fresh: bool, write_gol
     if write_golden:  # which no other package has a part in
         ours = filters.workload or tuple(workloads.shipped())
         filters = replace(filters, workload=ours, backend=tuple(backends.REGISTRY))
-    data = datasets.locate("auto").name
-    subjects, lines = _subjects(filters, device, here, (data, batch))
+    subjects, lines = _subjects(filters, device, here, batch)
     if not subjects:
         why = "; ".join(sorted({line[-1] for line in lines})) or "the null backend computes nothing"
         raise BenchError(f"nothing to prove: {why}")
@@ -55,15 +54,9 @@ def execute(filters: Filters, *, device: str, batch: int, fresh: bool, write_gol
     proved: dict[str, list[Evidence]] = {}
     statuses = []
     with tempfile.TemporaryDirectory() as logs:
-        feed = Path(logs) / "feed.npz"
-        try:
-            feeds.write(feed, data=data, size=batch, count=FIRST_STEPS, seed=SEED)
-        except MemoryError:
-            raise BenchError(
-                f"{FIRST_STEPS} batches of {batch} images do not fit into memory; give a smaller --batch"
-            ) from None
         for subject in subjects:
             watch.begin(_name(subject), EXPECTED["proof"])
+            feed = _feed(subject, Path(logs))
             status, line = _prove(subject, here, proved, fresh, deadline, feed, golden=not write_golden)
             statuses.append(status)
             lines.append((subject.workload, subject.backend, subject.mode, subject.layout, *line))
@@ -80,12 +73,28 @@ def execute(filters: Filters, *, device: str, batch: int, fresh: bool, write_gol
     return 1 if broken else 3 if set(statuses) & {"error", "crashed", "oom", "timeout"} else 0
 
 
-def _subjects(filters: Filters, device: str, here: Machine, feed: tuple[str, int]) -> tuple[list[Subject], list[Line]]:
+def _feed(subject: Subject, folder: Path) -> Path:
+    """The file of the subject's batches, drawn when first wanted."""
+    ((data, batch),) = subject.feeds
+    workload = workloads.get(subject.workload)
+    path = feeds.file(folder, workload, data, batch)
+    try:
+        if not path.exists():
+            feeds.write(path, workload, data=data, size=batch, count=FIRST_STEPS, seed=SEED)
+    except MemoryError:
+        raise BenchError(
+            f"{FIRST_STEPS} batches of {batch} samples do not fit into memory; give a smaller --batch"
+        ) from None
+    return path
+
+
+def _subjects(filters: Filters, device: str, here: Machine, batch: int) -> tuple[list[Subject], list[Line]]:
     """What can be proved here, and a line for each combination that cannot, with the reason."""
     subjects: list[Subject] = []
     lines: list[Line] = []
-    for workload in map(workloads.get, filters.workload) if filters.workload else workloads.every():
-        name = workload.name
+    for name in filters.workload or [one.name for one in workloads.every()]:
+        workload = workloads.get(name)
+        feed = (datasets.fitting("auto", workload), batch)
         for backend in map(backends.get, filters.backend) if filters.backend else backends.every():
             if not backend.packages:
                 continue  # without a framework there is nothing to prove

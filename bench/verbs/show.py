@@ -22,8 +22,8 @@ def text(name: str, backend: str | None) -> str:
     rows: list[tuple[str, ...]] = []
     for place, first in workload.placed_first():
         parameters = sum(prod(shape) for shape in place.layer.params(place.enters).values())
-        forward = total_flops(place.layer.flops(place.enters), "infer", first)
-        both = total_flops(place.layer.flops(place.enters), "train", first)
+        forward = total_flops(place, "infer", first)
+        both = total_flops(place, "train", first)
         leaves = "x".join(map(str, place.leaves))
         rows.append((place.path, _declared(place.layer), leaves, f"{parameters:,}", f"{forward:,}", f"{both:,}"))
     totals = (workload.flops_per_sample("infer"), workload.flops_per_sample("train"))

@@ -34,18 +34,19 @@ def every() -> list[Workload]:
 
 
 def get(name: str) -> Workload:
-    """The workload `name`; a `BenchError` with the list of known ones otherwise."""
-    workload = _shipped(name) or OTHERS.get(name)
+    """The workload `name`, `cnn+l2` for one by a recipe; a `BenchError` with the list of known ones otherwise."""
+    plain, _, recipe = name.partition("+")
+    workload = _shipped(plain) or OTHERS.get(plain)
     if workload is None:
-        near = difflib.get_close_matches(name, names(), n=1)
+        near = difflib.get_close_matches(plain, names(), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise BenchError(f"no workload '{name}'; there are {', '.join(names())}{hint}")
-    return workload
+        raise BenchError(f"no workload '{plain}'; there are {', '.join(names())}{hint}")
+    return workload.by(recipe or "plain")
 
 
 def foreign(name: str) -> Workload | None:
     """The workload where it is another package's, and is to be sent to a worker; None where a worker has it itself."""
-    return None if _shipped(name) else get(name)
+    return None if _shipped(name.partition("+")[0]) else get(name)
 
 
 def _files() -> set[str]:
@@ -64,8 +65,8 @@ def _checked(offer: Offer, found: object) -> Workload:
     """The workload under the entry point's name, made of our own words and whole."""
     if type(found) is not Workload:
         raise BenchError(f"{offer.entry} is to be a bench.workload.Workload, found {kind_of(found)}")
-    if "-" in offer.name:  # file names put a workload before a backend, with a - between them
-        raise BenchError("a workload's name has no -; write _")
+    if "-" in offer.name or "+" in offer.name:  # a - stands between names in files, a + before a recipe
+        raise BenchError("a workload's name has no - and no +; write _")
     try:
         named = msgspec.structs.replace(found, name=offer.name)
         workload = msgspec.convert(msgspec.to_builtins(named), Workload)

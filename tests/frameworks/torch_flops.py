@@ -41,7 +41,9 @@ def main(cases: Path, folder: Path) -> None:
     found: dict[str, Any] = {"batch": BATCH}
     for name, workload in msgspec.json.decode(cases.read_bytes(), type=dict[str, Workload]).items():
         program = backend.build(workload, settings)
-        batch = program.put(np.zeros((BATCH, *workload.input), np.float32), np.zeros(BATCH, np.int32))
+        kind = np.int32 if workload.vocabulary else np.float32
+        labels = np.zeros((BATCH, *workload.labels()), np.int32)
+        batch = program.put(np.zeros((BATCH, *workload.input), kind), labels)
         found[name] = counted(program, batch)
     (folder / "found.json").write_text(json.dumps(found))
 

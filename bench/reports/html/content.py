@@ -10,13 +10,14 @@ from html import unescape
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import overhead, table
+from bench import table
 from bench.prices.cost import UNKNOWN, Cost
 from bench.prices.rows import Price
 from bench.reports import groups, markdown
 from bench.reports import money as together
 from bench.reports import overheads as over
-from bench.reports.markdown import called, digits
+from bench.reports.markdown import digits
+from bench.reports.names import called
 from bench.table import Report, Row
 
 A_SECOND = Price(instance="1 USD a second", usd_per_hour=Decimal(3600))
@@ -218,16 +219,17 @@ def proofs(reports: Sequence[Report]) -> Table:
 
 
 def overheads(reports: Sequence[Report]) -> list[Table]:
-    """What Keras costs over its engine, a table a run."""
+    """What Keras costs over its engine and a recipe over none, a table a kind and run."""
     found, several = [], len(groups.runs(reports)) > 1
     for number, report in enumerate(groups.runs(reports), 1):
-        lines = []
-        for one in overhead.of_keras(report):
-            name, *rest = over.cells(one)
-            lines.append(Line(name, one.row.case.backend, tuple(map(Cell, rest))))
-        if lines:
-            title = over.TITLE + (f" (run {number})" if several else "")
-            found.append(Table(title, over.HEAD[0], over.HEAD[1:], tuple(lines), over.NOTE.replace("`", "")))
+        for kind in over.KINDS:
+            lines = []
+            for one in kind.found(report):
+                name, *rest = kind.cells(one)
+                lines.append(Line(name, one.row.case.backend, tuple(map(Cell, rest))))
+            if lines:
+                title = kind.title + (f" (run {number})" if several else "")
+                found.append(Table(title, kind.head[0], kind.head[1:], tuple(lines), kind.note.replace("`", "")))
     return found
 
 

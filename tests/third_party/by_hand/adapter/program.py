@@ -7,6 +7,7 @@ import numpy as np
 from bench.errors import Unsupported
 from bench.layers import Dense, ReLU
 from bench.program import Settings
+from bench.recipe import Recipe
 from bench.workload import SGD, Workload
 from by_hand.adapter.device import product
 
@@ -23,6 +24,10 @@ class Perceptron:
                 raise Unsupported(f"by-hand has no {type(place.layer).__name__}, only Dense and ReLU")
         if not isinstance(workload.optimiser, SGD):
             raise Unsupported(f"by-hand has no {type(workload.optimiser).__name__}, only SGD")
+        if workload.recipe != Recipe():
+            raise Unsupported(f"by-hand knows no recipe, found {workload.recipe}")
+        if settings.precision not in DTYPES:
+            raise Unsupported(f"by-hand has no precision {settings.precision}, only {' and '.join(DTYPES)}")
         self.places, self.optimiser = workload.placed(), workload.optimiser
         self.dtype = DTYPES[settings.precision]
         self.parameters = {path: array.astype(self.dtype) for path, array in workload.weights(settings.seed).items()}

@@ -1,0 +1,160 @@
+"""Every word of the vocabulary in every backend, mode and layout against plain NumPy, in fp64."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import each_framework
+from msgspec.structs import replace
+from numpy_model import forward
+from vocabulary import WORDS
+
+from bench import backends
+from bench.evidence import cross_entropy, proof_batches
+from bench.layers import Dropout, Layer, SelfAttention
+from bench.workload import SGD, Adam, Workload
+
+SEED = 1
+WORD_NAMES = {word.__name__ for word in Layer.__args__}
+
+
+CHOICES = [pytest.param("some"), pytest.param("every", marks=pytest.mark.long)]
+
+
+@pytest.fixture(params=CHOICES)
+def observed(framework: Any, backend: str, request: pytest.FixtureRequest) -> Any:
+    """Every word in the headline mode and layout; in the others some of them, or every one."""
+    return framework("words.py", backend, request.param)
+
+
+def programs(found: Any) -> Iterator[tuple[str, Workload, dict[str, np.ndarray]]]:
+    for case, file in found["programs"].items():
+        with np.load(Path(found["folder"]) / file) as arrays:
+            yield case, WORDS[case.split("|")[0]], dict(arrays)
+
+
+def far(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Relative to the whole tensor."""
+    return float(np.linalg.norm(found - wanted) / (np.linalg.norm(wanted) or 1.0))
+
+
+def test_every_word_is_in_some_workload() -> None:
+    seen = {type(place.layer).__name__ for workload in WORDS.values() for place in workload.walk()}
+    assert seen == WORD_NAMES - {Dropout.__name__}  # a draw is nobody else's: see the probe of dropout
+
+
+@each_framework()
+def test_what_is_not_built_says_which_word_and_backend(observed: Any, backend: str) -> None:
+    found, row = observed, backends.get(backend)
+    for case, reason in found["unsupported"].items():
+        word, _, layout = case.split("|")
+        assert layout == "nchw" or word.split()[0].rstrip(",") in reason.lower(), (case, reason)
+    built = {case.split("|")[0] for case in found["programs"]}
+    assert {*WORDS} - built <= ({"batchnorm biased"} if row.name == "torch" else set())
+
+
+@each_framework()
+def test_logits_are_those_of_numpy(observed: Any, backend: str) -> None:
+    wrong = {}
+    for case, workload, found in programs(observed):
+        x, _ = proof_batches(workload)[0]
+        wanted, _ = forward(workload, workload.weights(SEED), _double(x))
+        if found["logits"].shape != wanted.shape or not far(found["logits"], wanted) < 1e-13:
+            wrong[case] = far(found["logits"], wanted) if found["logits"].shape == wanted.shape else "shape"
+    assert wrong == {}
+
+
+@each_framework()
+def test_gradients_are_the_slopes_of_the_loss(observed: Any, backend: str) -> None:
+    wrong = {}
+    for case, workload, found in programs(observed):
+        (x, y), *_ = proof_batches(workload)
+        weights = workload.weights(SEED)
+        assert {key.split("/", 1)[1] for key in found if key.startswith("gradient/")} == {*workload.parameters()}
+        for index, path in enumerate(workload.parameters()):
+            # Along a direction of its own for each tensor, so that no error hides behind another.
+            way = np.random.Generator(np.random.PCG64(index)).standard_normal(weights[path].shape)
+            way /= np.linalg.norm(way)
+            up, down = (loss(workload, weights | {path: weights[path] + step * way}, x, y) for step in (1e-6, -1e-6))
+            slope, wanted = float(np.sum(found[f"gradient/{path}"] * way)), (up - down) / 2e-6
+            if not abs(slope - wanted) < 1e-8:  # rounding of the losses alone makes 5e-10
+                wrong[f"{case} {path}"] = (slope, wanted)
+    assert wrong == {}
+
+
+def loss(workload: Workload, weights: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray) -> float:
+    """In training: of the batch's own moments."""
+    return cross_entropy(forward(workload, weights, _double(x), training=True)[0], y)
+
+
+@each_framework()
+def test_steps_move_parameters_by_the_optimiser_and_state_by_the_batch(observed: Any, backend: str) -> None:
+    """In one step all is known: the gradient is the program's own, held against NumPy by the test before."""
+    wrong = {}
+    for case, workload, found in programs(observed):
+        (x, y), *_ = proof_batches(workload)
+        weights = workload.weights(SEED)
+        logits, state = forward(workload, weights, _double(x), training=True)
+        if not abs(found["losses"][0] - cross_entropy(logits, y)) < 1e-13:
+            wrong[f"{case} loss"] = (found["losses"][0], cross_entropy(logits, y))
+        for path in workload.parameters():
+            moved = weights[path] - first_step(workload, found[f"gradient/{path}"])
+            if not far(found[f"0/{path}"], moved) < (1e-13 if isinstance(workload.optimiser, SGD) else 1e-9):
+                wrong[f"{case} {path}"] = far(found[f"0/{path}"], moved)
+        for path in workload.state():
+            if not far(found[f"0/{path}"], state[path]) < 1e-13:
+                wrong[f"{case} {path}"] = far(found[f"0/{path}"], state[path])
+    assert wrong == {}
+
+
+def first_step(workload: Workload, gradient: np.ndarray) -> np.ndarray:
+    match workload.optimiser:
+        case SGD(rate):
+            return rate * gradient
+        case Adam(rate, _, _, epsilon):
+            return rate * gradient / (np.abs(gradient) + epsilon)  # the first step's moments are g and g^2
+
+
+@each_framework()
+def test_losses_and_inference_go_on_as_in_numpy(observed: Any, backend: str) -> None:
+    """Each later loss and the last logits follow from the weights and the state that the program says it has."""
+    wrong = {}
+    for case, workload, found in programs(observed):
+        data = proof_batches(workload)
+        for step in range(1, len(data)):
+            x, y = data[step]
+            weights = {path: found[f"{step - 1}/{path}"] for path in workload.weights(SEED)}
+            logits, state = forward(workload, weights, _double(x), training=True)
+            if not abs(found["losses"][step] - cross_entropy(logits, y)) < 1e-13:
+                wrong[f"{case} loss {step}"] = (found["losses"][step], cross_entropy(logits, y))
+            for path, array in state.items():
+                if not far(found[f"{step}/{path}"], array) < 1e-13:
+                    wrong[f"{case} {path} {step}"] = far(found[f"{step}/{path}"], array)
+        weights = {path: found[f"{len(data) - 1}/{path}"] for path in weights}
+        wanted, _ = forward(workload, weights, _double(data[0][0]))
+        if not far(found["logits after"], wanted) < 1e-13:
+            wrong[f"{case} logits after"] = far(found["logits after"], wanted)
+    assert wrong == {}
+
+
+def _double(x: np.ndarray) -> np.ndarray:
+    return x if x.dtype == np.int32 else x.astype(np.float64)
+
+
+def test_a_wrong_word_is_seen() -> None:
+    """The comparison above can fail: attention without its causal mask is another model."""
+    workload = WORDS["selfattention, causal"]
+    layers = tuple(SelfAttention(2) if isinstance(layer, SelfAttention) else layer for layer in workload.layers)
+    x, _ = proof_batches(workload)[0]
+    seen, blind = (forward(model, model.weights(SEED), x)[0] for model in (workload, replace(workload, layers=layers)))
+    assert far(seen, blind) > 1e-3
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_initial_values_are_all_there(word: str) -> None:
+    workload = WORDS[word]
+    wanted = workload.parameters() | workload.state()
+    assert {path: array.shape for path, array in workload.weights(SEED).items()} == wanted
+    assert all(np.ptp(array) > 0 or array.size == 1 for array in workload.weights(SEED).values())
