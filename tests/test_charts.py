@@ -67,3 +67,4 @@ def test_another_packages_backend_keeps_its_colour() -> None:
 def test_others_get_colours_of_their_own() -> None:
     found = colours.of(["torch", "a.py", "b.py", "c.py", "d.py"])
     assert len(set(found.values())) == 5 and found == colours.of(["d.py", "c.py", "b.py", "a.py", "torch"])
+    assert [found[name] for name in ("a.py", "b.py", "c.py", "d.py")] == list(colours.REST)

@@ -336,6 +336,7 @@ def test_the_filter_default_is_each_backend_s_headline_mode() -> None:
     [
         (Filters(workload=("gtp",)), "no workload 'gtp'; there are cnn, gpt, gpt_tiny, lstm_text"),
         (Filters(backend=("pytorch",)), "no backend 'pytorch'; there are control, jax, keras-jax, "),
+        (Filters(backend=("mine.py",)), "no backend 'mine.py'; there are control, jax, keras-jax, "),
         (Filters(mode=("fast",)), "no mode 'fast'; there are compiled, default, eager, graph"),
         (Filters(device=("tpu",)), "no device 'tpu'; there are auto, cpu, gpu"),
         (Filters(backend=("torch", "pytorch")), "no backend 'pytorch'"),

@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT, python
 from msgspec.structs import replace
 from test_interpreters import environment
-from test_table import CASE, MACHINE, pilot, run_of
+from test_table import CASE, JAX, MACHINE, NULL, pilot, run_of
 
 from bench import (
     backends,
@@ -37,11 +37,11 @@ from bench import run as runs
 from bench.__main__ import main
 from bench.arms import Arm, Launch
 from bench.errors import BenchError
-from bench.messages import Describe, Prove, Warm
+from bench.messages import Describe, Described, Prove, Warm
 from bench.pairs import ArmPilot, Comparison, Pairing
 from bench.suite import Filters, Protocol
 from bench.third_parties import Offers
-from bench.verbs import doctor, gate, report
+from bench.verbs import doctor, gate, report, show
 from bench.verbs import parity as verb
 from bench.worker import Worker
 
@@ -331,8 +331,8 @@ class Asked(Exception):
     """What was sent."""
 
 
-def asked(*arguments: Any) -> None:
-    raise Asked(arguments[-1] if isinstance(arguments[-1], Prove) else arguments[0])
+def asked(question: object, *_: object) -> None:
+    raise Asked(question)
 
 
 @pytest.mark.parametrize(("name", "sent"), [("narrow", NARROW), ("mlp", None)])
@@ -351,6 +351,15 @@ def test_only_another_packages_workload_is_sent(
     about = proofs.subject_of(replace(CASE, workload=name), (), 1)
     proofs.Making(about, tmp_path / "proof.npz", {}, log=tmp_path / "log", deadline=1.0)
     assert isinstance(questions[-1], Prove) and questions[-1].declared == sent
+
+    def answer(question: object, *_: object) -> Described:
+        questions.append(question)
+        return Described("said")
+
+    whole = {"expect": staticmethod(answer), "close": staticmethod(lambda: None)}
+    monkeypatch.setattr(show, "Process", lambda *_: type("Process", (), whole))
+    assert show.text(name, "null").endswith("\nnull\nsaid")
+    assert isinstance(questions[-1], Describe) and questions[-1].declared == sent
 
 
 def test_a_worker_takes_what_it_is_sent() -> None:
@@ -463,6 +472,14 @@ def test_what_a_backend_lacks_is_to_be_installed(offered: Offered, extra: str, s
     assert backends.get("mx").missing() == f"mxnet not installed: {says}"
 
 
+def test_a_run_says_which_version_declared_its_workload(offered: Offered) -> None:
+    offered("workload", "wide", WORKLOAD)
+    like = run_of(replace(NULL, workload="wide"), JAX)
+    made = runs.create(like.suite, list(like.planned), MACHINE, Filters(), 1.0, "")
+    assert made.versions["acme"] == "0.3" and made.declared == (workloads.get("wide"),)
+    assert made.workload("wide") == workloads.get("wide") and made.workload("mlp") == workloads.get("mlp")
+
+
 def test_an_arm_says_what_their_backend_lacks(
     offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -539,8 +556,8 @@ REFUSED: dict[str, tuple[str, str, str, str]] = {
     "its framework too early": (
         "backend",
         "x",
-        BACKEND.replace("json", "mailcap") + "import mailcap",
-        "imports mailcap",
+        BACKEND.replace("json", "tabnanny") + "import tabnanny",
+        "imports tabnanny",
     ),
 }
 
@@ -559,7 +576,7 @@ def asked_for(kind: str, name: str) -> object:
 def test_what_is_refused_is_one_line_where_its_name_is_asked_for_and_in_list(
     offered: Offered, capsys: pytest.CaptureFixture[str], kind: str, name: str, text: str, says: str
 ) -> None:
-    sys.modules.pop("mailcap", None)
+    sys.modules.pop("tabnanny", None)
     offered(kind, name, text)
     lines = []
     for _ in range(2):  # the second time nothing is imported any more
