@@ -12,12 +12,13 @@ CPU_INDEX   := https://download.pytorch.org/whl/cpu
 GPU    := $(shell test -e /dev/nvidiactl && echo yes)
 EXTRAS ?= $(if $(GPU),gpu,all)
 
-.PHONY: help setup bench test check parity selftest gate data clean
+.PHONY: help setup bench test test-all check parity selftest gate data clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make bench [SUITE=quick|smoke|cpu|gpu]  set up, measure, print the table   (ARGS='--instance c5.2xlarge')"
-	@echo "make setup   set up .venv only          make test    all tests"
+	@echo "make setup   set up .venv only          make test    the tests"
+	@echo "make test-all  the long tests too"
 	@echo "make parity  print the proof            make check   ruff, mypy and the import rules"
 	@echo "make selftest [ARGS=--quick]            try the harness itself"
 	@echo "make gate    [BASE=main]                did a change of Stepwatch itself make a step slower?"
@@ -52,6 +53,9 @@ bench: setup
 
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-all: setup
+	@$(BIN)/python -m pytest -m "long or not long" $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

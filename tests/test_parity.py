@@ -250,6 +250,7 @@ def test_every_shipped_workload_has_golden_evidence_of_its_own_declaration(name:
     assert isinstance(brief, Golden)
     certain = workload.deterministic()
     wanted = {f"{rung}/{path}" for rung in ("gradient", "weight") for path in certain.parameters()}
+    wanted |= {f"weight/{path}" for path in certain.state()}
     assert set(brief.tensors) == {"logits", "loss", *wanted}
     assert (brief.workload, brief.digest) == (name, certain.digest)
     assert all(np.isfinite([*brief.losses, *(x for pair in brief.tensors.values() for x in pair)]))

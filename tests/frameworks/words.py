@@ -1,7 +1,7 @@
 """Builds a small workload for every word of the vocabulary in one backend on the CPU in fp64; judges nothing.
 
 `python words.py BACKEND [every] FOLDER` leaves `found.json` (what could not be built, and why) and an `.npz` for
-each program in FOLDER: see `climbed`. Without `every`, beside the headline mode and layout only `ELSEWHERE`.
+each program in FOLDER: see `climbed`. Without `every`, beside the headline mode and layout only `ELSEWHERE`, and of Keras none.
 Run it in a fresh process.
 """
 
@@ -48,7 +48,7 @@ def main(name: str, choice: str, folder: Path) -> None:
         for mode in row.modes:
             for layout in row.layouts if workload.has_layout() else ("flat",):
                 headline = mode == row.modes[0] and layout in ("flat", row.layouts[0])
-                if choice == "some" and not headline and word not in ELSEWHERE:
+                if choice == "some" and not headline and (row.engine or word not in ELSEWHERE):
                     continue
                 case = f"{word}|{mode}|{layout}"
                 try:

@@ -1,7 +1,7 @@
 """Flax's products where each position has one of its own: as one matrix over all of them.
 
 XLA turns both operands of the kernel's gradient in memory where it is a contraction over several axes, or a
-convolution; of a matrix it is one more product. A 1x1 convolution's backward pass takes 0.2 to 0.6 of the time so on a CPU.
+convolution; of a matrix it is one more product. On a CPU a 1x1 convolution's backward takes 0.2 to 0.6 of the time.
 """
 
 from typing import Any
