@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,20 @@ def python(*arguments: object, folder: Path | None = None, **environment: str) -
         capture_output=True,
         text=True,
     )
+
+
+def side_by_side(framework: Callable[..., Any], script: str, request: pytest.FixtureRequest) -> Callable[[str], Any]:
+    """What a script found of a backend; for all backends that this session asks a module's tests for, two at a time."""
+    items = [item for item in request.session.items if item.path == request.path and "backend" in _parameters(item)]
+    names = {_parameters(item)["backend"] for item in items}
+    here = [name for name in FRAMEWORKS if name in names and not backends.get(name).missing()]
+    with ThreadPoolExecutor(2) as pool:
+        runs: dict[str, Future[Any]] = {name: pool.submit(framework, script, name) for name in here}
+    return lambda name: runs[name].result()
+
+
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
 
 
 @pytest.fixture(scope="session")

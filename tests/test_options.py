@@ -20,7 +20,7 @@ burst_seconds = 0.01
 feed = 8
 ceilings = false
 [[matrix]]
-workload = ["cnn", "gpt_tiny"]
+workload = ["cnn"]
 backend = ["{backend}"]
 phase = ["train"]
 precision = ["bf16"]
@@ -29,13 +29,14 @@ data = ["auto"]
 [[matrix]]
 workload = ["cnn"]
 backend = ["{backend}"]
+phase = ["train"]
 steps_per_call = [3]
 batch = [16]
 [[matrix]]
 workload = ["cnn"]
 backend = ["{backend}"]
 phase = ["train"]
-recipe = ["plain", "clip", "dropout", "augment"]
+recipe = ["plain", "augment"]
 batch = [16]
 """
 NATIVE = [pytest.param(name, marks=pytest.mark.needs(name)) for name in backends.NATIVE]
@@ -67,7 +68,7 @@ def picked(rows: list[dict[str, str]], **wanted: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("backend", NATIVE)
 def test_bf16_is_rounded_as_it_says_and_proved(rows: Any, backend: str) -> None:
     found = picked(rows(backend), precision="bf16")
-    assert [row["workload"] for row in found] == ["cnn", "gpt_tiny"]
+    assert [row["workload"] for row in found] == ["cnn"]
     for row in found:
         assert row["status"] in ("ok", "unsteady"), row
         assert float(row["parity_fp64"]) < 1e-12
@@ -77,7 +78,7 @@ def test_bf16_is_rounded_as_it_says_and_proved(rows: Any, backend: str) -> None:
 @pytest.mark.parametrize("backend", NATIVE)
 def test_several_steps_in_a_call_are_the_same_steps(rows: Any, backend: str) -> None:
     found = picked(rows(backend), steps_per_call="3")
-    assert [row["phase"] for row in found] == ["train", "infer"]
+    assert [row["phase"] for row in found] == ["train"]
     for row in found:
         if backend == "torch":
             assert row["status"] == "unsupported"
@@ -90,7 +91,7 @@ def test_several_steps_in_a_call_are_the_same_steps(rows: Any, backend: str) -> 
 def test_recipes_have_rows_of_their_own_and_a_table(rows: Any, backend: str) -> None:
     made = rows(backend)
     found = picked(made, steps_per_call="1", precision="fp32")
-    assert [row["recipe"] for row in found] == ["plain", "clip", "dropout", "augment"]
+    assert [row["recipe"] for row in found] == ["plain", "augment"]
     assert {row["status"] for row in found} <= {"ok", "unsteady"}
     assert len({row["relative"] for row in found}) == 1, "rows by different recipes are no rivals"
     assert "## What recipes cost" in made[-1]["table"]

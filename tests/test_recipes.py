@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import each_framework
+from conftest import each_framework, side_by_side
 from numpy_model import forward
 from vocabulary import MADE
 
@@ -69,6 +69,11 @@ class Optimiser:
                 return corrected[0] / (np.sqrt(corrected[1]) + epsilon)
 
 
+@pytest.fixture(scope="module")
+def observed(framework: Any, request: pytest.FixtureRequest) -> Any:
+    return side_by_side(framework, "recipes.py", request)
+
+
 def programs(found: Any) -> Iterator[tuple[str, Workload, Arrays]]:
     for case, file in found["programs"].items():
         with np.load(Path(found["folder"]) / file) as arrays:
@@ -76,8 +81,8 @@ def programs(found: Any) -> Iterator[tuple[str, Workload, Arrays]]:
 
 
 @each_framework()
-def test_every_recipe_is_built(framework: Any, backend: str) -> None:
-    found = framework("recipes.py", backend)
+def test_every_recipe_is_built(observed: Any, backend: str) -> None:
+    found = observed(backend)
     built = {case.split("|")[0] for case in found["programs"]}
     if backends.get(backend).engine:  # Keras's augmentation layers draw for themselves
         reasons = [reason for case, reason in found["unsupported"].items() if case.startswith("augment")]
@@ -89,9 +94,9 @@ def test_every_recipe_is_built(framework: Any, backend: str) -> None:
 
 
 @each_framework()
-def test_losses_are_the_objective_and_gradients_its_slopes(framework: Any, backend: str) -> None:
+def test_losses_are_the_objective_and_gradients_its_slopes(observed: Any, backend: str) -> None:
     wrong = {}
-    for case, workload, found in programs(framework("recipes.py", backend)):
+    for case, workload, found in programs(observed(backend)):
         weights = workload.weights(SEED)
         for step, (x, y) in enumerate(proof_batches(workload)):
             if not abs(found["losses"][step] - objective(workload, weights, x, y)) < 1e-13:
@@ -110,9 +115,9 @@ def test_losses_are_the_objective_and_gradients_its_slopes(framework: Any, backe
 
 
 @each_framework()
-def test_steps_are_those_of_the_declared_algorithm(framework: Any, backend: str) -> None:
+def test_steps_are_those_of_the_declared_algorithm(observed: Any, backend: str) -> None:
     wrong = {}
-    for case, workload, found in programs(framework("recipes.py", backend)):
+    for case, workload, found in programs(observed(backend)):
         weights, optimiser = workload.weights(SEED), Optimiser(workload)
         allowed = 1e-12 if isinstance(workload.optimiser, SGD) else 1e-9
         for step in range(workload.proof.steps):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import each_framework
+from conftest import each_framework, side_by_side
 from msgspec.structs import replace
 from numpy_model import forward
 from vocabulary import WORDS
@@ -23,10 +23,15 @@ WORD_NAMES = {word.__name__ for word in Layer.__args__}
 CHOICES = [pytest.param("some"), pytest.param("every", marks=pytest.mark.long)]
 
 
+@pytest.fixture(scope="module")
+def some(framework: Any, request: pytest.FixtureRequest) -> Any:
+    return side_by_side(framework, "words.py", request)
+
+
 @pytest.fixture(params=CHOICES)
-def observed(framework: Any, backend: str, request: pytest.FixtureRequest) -> Any:
+def observed(framework: Any, some: Any, backend: str, request: pytest.FixtureRequest) -> Any:
     """Every word in the headline mode and layout; in the others some of them, or every one."""
-    return framework("words.py", backend, request.param)
+    return framework("words.py", backend, "every") if request.param == "every" else some(backend)
 
 
 def programs(found: Any) -> Iterator[tuple[str, Workload, dict[str, np.ndarray]]]:

@@ -1,8 +1,8 @@
 """Builds a small workload for every word of the vocabulary in one backend on the CPU in fp64; judges nothing.
 
 `python words.py BACKEND [every] FOLDER` leaves `found.json` (what could not be built, and why) and an `.npz` for
-each program in FOLDER: see `climbed`. Without `every`, beside the headline mode and layout only `ELSEWHERE`, and of Keras none.
-Run it in a fresh process.
+each program in FOLDER: see `climbed`. Without `every`, beside the headline mode and layout only `ELSEWHERE`, and of
+Keras none. Run it in a fresh process.
 """
 
 import json
