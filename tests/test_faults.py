@@ -30,7 +30,7 @@ FAULTS = (
     # Rung 1, logits: the forward pass, as `infer` runs it.
     Fault(
         *("all padding on one side", "cnn", "jax"),
-        *(f"{JAX}/layers.py", "((padding, padding), (padding, padding))", "((0, 2 * padding), (padding, padding))"),
+        *(f"{JAX}/layers.py", "pads: Any = ((padding, padding), ", "pads: Any = ((0, 2 * padding), "),
         GOLDEN + "logits differs",
     ),
     Fault(
@@ -40,7 +40,7 @@ FAULTS = (
     ),
     Fault(
         *("half the batch", "mlp", "torch"),
-        *(f"{TORCH}/program.py", "images = torch.from_numpy(x)", "y = y[:16]; images = torch.from_numpy(x[:16])"),
+        *(f"{TORCH}/program.py", "entering = torch.from_numpy(x)", "y = y[:16]; entering = torch.from_numpy(x[:16])"),
         GOLDEN + "logits differs",
     ),
     # The canaries feed ones, which survive this; and only the measured precision does it, so fp64 is no witness.
@@ -91,22 +91,22 @@ FAULTS = (
     Fault(
         *("a bias that is never trained", "mlp_dropout", "torch"),
         *(
-            f"{TORCH}/program.py",
-            "workload.optimiser, parameters",
-            "workload.optimiser, parameters[:-1]",
+            f"{TORCH}/optimiser.py",
+            "[p for p in model.parameters() if p.requires_grad] or",
+            "[p for p in model.parameters() if p.requires_grad][:-1] or",
         ),
         GOLDEN + "losses differs",
     ),
     # Rung 5, weights: softmax is blind to a shift of all logits, so no loss and no gradient ever sees this.
     Fault(
         *("a drift of the last bias", "mlp", "torch"),
-        *(f"{TORCH}/program.py", "self.optimiser.step()", "self.optimiser.step(), self.model[-1].bias.data.add_(0.01)"),
+        *(f"{TORCH}/program.py", "self.update()", "self.update(), self.model[-1].bias.data.add_(0.01)"),
         GOLDEN + "weight of dense_2.bias differs",
     ),
     # Dropout, which the ladder leaves out and a probe of its own judges.
     Fault(
         *("dropout that drops nothing", "mlp_dropout", "tensorflow"),
-        *(f"{TENSORFLOW}/layers.py", "tf.nn.dropout(x, rate) if training else x", "x"),
+        *(f"{TENSORFLOW}/plain.py", "target.operand(tf.nn.dropout(target.exact(x), rate)) if training else x", "x"),
         "dropout share of dropout_1 is 0.000, wanted 0.500",
     ),
     Fault(
@@ -126,12 +126,12 @@ FAULTS = (
     ),
     Fault(
         *("the same mask for every sample", "mlp_dropout", "tensorflow"),
-        *(f"{TENSORFLOW}/layers.py", "tf.nn.dropout(x, rate)", "tf.nn.dropout(x, rate, (1, x.shape[1]))"),
+        *(f"{TENSORFLOW}/plain.py", "target.exact(x), rate)", "target.exact(x), rate, (1, x.shape[1]))"),
         "dropout draws of dropout_1 is 0.000, wanted 0.500",
     ),
     Fault(
         *("dropout without its scale", "mlp_dropout", "tensorflow"),
-        *(f"{TENSORFLOW}/layers.py", "tf.nn.dropout(x, rate)", "tf.nn.dropout(x, rate) * (1 - rate)"),
+        *(f"{TENSORFLOW}/plain.py", "target.exact(x), rate)", "target.exact(x), rate) * (1 - rate)"),
         "dropout scale of dropout_1 differs",
     ),
 )
@@ -201,9 +201,7 @@ def test_the_broken_backend_is_named_and_not_the_other(tmp_path: Path) -> None:
 def test_a_run_prints_no_time_for_a_broken_case_and_measures_the_others(tmp_path: Path) -> None:
     """The broken one's loss is no number, and neither is a thing that JSON has: the record must still be readable."""
     copy = Copy(tmp_path)
-    copy.change(
-        f"{TORCH}/program.py", "cross_entropy(self.model(x), y)", 'cross_entropy(self.model(x), y) * float("nan")'
-    )
+    copy.change(f"{TORCH}/program.py", "cross_entropy(forward(x), y)", 'cross_entropy(forward(x), y) * float("nan")')
     code, (torch, jax, null) = copy.run({"backend": ["torch", "jax", "null"]})
     assert code == 1
     assert (torch["status"], torch["step_ms"], torch["samples"]) == ("parity_failed", "", "0")

@@ -294,7 +294,7 @@ def test_a_case_that_fails_in_most_rounds_has_no_numbers(tmp_path: Path) -> None
 # --- the measurement protocol -----------------------------------------------------------------------------------------
 
 
-LOSS = "\n            return loss"
+LOSS = "\n            return chosen"
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,12 @@ LOSS = "\n            return loss"
             ("tensorflow", "compiled", 'if settings.mode != "eager":', 'if settings.mode == "never":'),
             # A graph that XLA does not run is traced as often as one that it does.
             ("tensorflow", "compiled", '"jit_compile": settings.mode == "compiled"', '"jit_compile": False'),
-            ("jax", "compiled", "jax.jit(self._step, donate_argnums=(0, 1, 2))", "self._step"),
+            (
+                "jax",
+                "compiled",
+                "jax.jit(self._steps if several else self._step, donate_argnums=range(HELD))",
+                "self._step",
+            ),
         )
     ],
 )
@@ -402,7 +407,7 @@ def test_a_process_that_stood_still(tmp_path: Path) -> None:
     assert float(row["step_ms"]) < 1
 
 
-FENCE = "device.fence((self.parameters, self.moments, self.count, list(self._losses), self._pending))"
+FENCE = "device.fence((held, list(self._losses), self._pending))"
 
 
 @pytest.mark.needs("jax")

@@ -15,8 +15,8 @@ from bench.selftest.seeding import Copy, Matrix
 
 TORCH, TENSORFLOW, JAX = (f"bench/backends/{name}" for name in ("torch", "tensorflow", "jax"))
 NULL = "bench/backends/null/__init__.py"
-FENCE = "device.fence((self.parameters, self.moments, self.count, list(self._losses), self._pending))"
-JIT = "self.parameters, self.moments, self.count, loss = self._train(self.parameters, self.moments, self.count, *batch)"
+FENCE = "device.fence((held, list(self._losses), self._pending))"
+JIT = "loss = self._train("
 AFRESH = "jax.jit(lambda *told: self._step(*told))"
 TIMED = "        program, step, feed = self.program, self.step, self.feed\n        compiled ="
 GONE = "        import os; question.count > 2 and os.kill(os.getpid(), 9)  # a round's bursts, not a pilot's two\n"
@@ -72,8 +72,8 @@ CHANGED = (
     ),
     Changed(
         *(6, "another batch size", "torch", f"{TORCH}/program.py"),
-        old="images = torch.from_numpy(x)",
-        new="y = y[:16]; images = torch.from_numpy(x[:16])",
+        old="entering = torch.from_numpy(x)",
+        new="y = y[:16]; entering = torch.from_numpy(x[:16])",
         says="fp64 against the golden evidence: logits differs",
         parity="mlp",
     ),
@@ -95,8 +95,8 @@ CHANGED = (
         parity="mlp",
     ),
     Changed(
-        *(10, "dropout that drops nothing", "tensorflow", f"{TENSORFLOW}/layers.py"),
-        old="tf.nn.dropout(x, rate) if training else x",
+        *(10, "dropout that drops nothing", "tensorflow", f"{TENSORFLOW}/plain.py"),
+        old="target.operand(tf.nn.dropout(target.exact(x), rate)) if training else x",
         new="x",
         says="dropout share of dropout_1 is 0.000",
         parity="mlp_dropout",
