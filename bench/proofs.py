@@ -204,7 +204,7 @@ def _first_break(subject: Subject, found: Evidence, checks: list[tuple[str, pari
         if agreement.broken:
             return f"{what}: {agreement.broken}"
     floor = parity.tolerance(workload, subject.precision)
-    return str(parity.inference_break(found, floor) or parity.dropout_break(workload, found) or "")
+    return str(parity.inference_break(found, floor) or parity.dropout_break(workload, found, subject.precision) or "")
 
 
 def _feed_break(subject: Subject, found: Evidence, reference: Evidence | None, name: str, losses: list[float]) -> str:

@@ -82,7 +82,7 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "flag without its value": (["run", "./suite.toml", "--out"], ["--out"]),
     "two suites": (["run", "./suite.toml", "quick"], ["--help"]),
     "no suite": (["run"], ["wanted a SUITE", "stepwatch list"]),
-    "workload": (["run", "./suite.toml", "--workload", "gpt"], ["no workload 'gpt'", "cnn, mlp"]),
+    "workload": (["run", "./suite.toml", "--workload", "gtp"], ["no workload 'gtp'", "mlp, mlp_dropout"]),
     "backend": (["run", "./suite.toml", "--backend", "pytorch"], ["no backend 'pytorch'", "torch"]),
     "mode": (["run", "./suite.toml", "--mode", "fast"], ["no mode 'fast'", "eager"]),
     "device": (["run", "./suite.toml", "--device", "tpu"], ["no device 'tpu'", "cpu"]),
@@ -116,9 +116,9 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
         f"resume and {flag}": (["run", "--resume", "begun", f"--{flag}", value], ["--program and filters"])
         for flag, value in (("workload", "mlp"), ("backend", "torch"), ("mode", "eager"), ("device", "cpu"))
     },
-    "parity of nothing": (["parity", "gpt"], ["no workload 'gpt'"]),
+    "parity of nothing": (["parity", "gtp"], ["no workload 'gtp'"]),
     "parity on nothing": (["parity", "--device", "tpu"], ["no device 'tpu'"]),
-    "show nothing": (["show", "gpt"], ["no workload 'gpt'", "cnn"]),
+    "show nothing": (["show", "gtp"], ["no workload 'gtp'", "cnn"]),
     "show in nothing": (["show", "mlp", "--backend", "pytorch"], ["no backend 'pytorch'"]),
     "data": (["data", "here", "imagenet"], ["imagenet", "fashion-mnist"]),
     "report of nothing": (["report", "nowhere"], ["no run folder nowhere", "results/"]),

@@ -283,6 +283,22 @@ def judged(values: Array, rate: float = 0.5) -> str:
     return broken.rung if broken else ""
 
 
+def test_a_coarse_precision_cannot_write_down_the_scale() -> None:
+    values = {"dropout/dropout_1": drawn(1) * 1.0036}
+    assert str(dropout_break(DROPOUT, values)).startswith("dropout scale")
+    assert dropout_break(DROPOUT, values, "bf16") is None
+    assert dropout_break(DROPOUT, {"dropout/dropout_1": drawn(1) * 1.02}, "bf16") is not None
+
+
+def test_small_tensors_are_held_against_a_share_of_all() -> None:
+    wanted = {"gradient/a": np.full(4, 1.0), "gradient/b": np.full(4, 1e-2)}
+    found = {"gradient/a": np.full(4, 1.0), "gradient/b": np.full(4, 2e-2)}
+    wanted |= {"logits": np.ones(2)}
+    found |= {"logits": np.ones(2)}
+    assert compare(found, wanted, 0.5).error == pytest.approx(1.0)
+    assert compare(found, wanted, 0.5, 0.1).error == pytest.approx(0.1, rel=1e-3)
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_a_thousand_honest_seeds_pass(rate: float) -> None:
     # Ten counts a seed, each beyond its bounds once in five hundred million.
