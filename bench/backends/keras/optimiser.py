@@ -61,34 +61,41 @@ class RateOutside(type(keras.optimizers.SGD())):  # type: ignore[misc]
             self.update_step(gradient, variable, learning_rate)
 
 
-def coupled(kind: type[Any]) -> type[Any]:
-    """The optimiser with coupled weight decay, which none of Keras's has: its own `weight_decay` is the other one."""
+def by_recipe(kind: type[Any]) -> type[Any]:
+    """The optimiser with two things that none of Keras's has.
 
-    class Coupled(kind):
+    Coupled weight decay, for its own `weight_decay` is the other one; and a global norm, on TensorFlow, of an
+    Embedding's gradient summed over repeated tokens, where Keras would take the rows as they come.
+    """
+
+    class ByRecipe(kind):
         l2: Any = 0.0
 
         def _clip_gradients(self, grads: Any) -> Any:
-            clipped = super()._clip_gradients(grads)
+            clipped = super()._clip_gradients([_dense(gradient) for gradient in grads])
+            if not self.l2:
+                return clipped
             pairs = zip(clipped, self._trainable_variables, strict=True)
-            return [_dense(gradient) + ops.cast(self.l2, variable.dtype) * variable for gradient, variable in pairs]
+            return [gradient + ops.cast(self.l2, variable.dtype) * variable for gradient, variable in pairs]
 
-    return Coupled
+    return ByRecipe
 
 
 def optimiser(declared: Optimiser, recipe: Recipe) -> Any:
     """Its constants as NumPy's numbers: Python's are rounded to fp32 on their way, in fp64 models too."""
     rate: Any = declared.rate
     if recipe.schedule:
-        rate = keras.optimizers.schedules.CosineDecay(declared.rate, recipe.schedule)
+        exact = np.dtype(keras.config.floatx()).type(declared.rate)  # a Python number becomes fp32 on TensorFlow
+        rate = keras.optimizers.schedules.CosineDecay(exact, recipe.schedule)
     more: dict[str, Any] = {"weight_decay": np.float64(recipe.decay)} if recipe.decay else {}
     more |= {"global_clipnorm": recipe.clip} if recipe.clip else {}
     match declared:
         case SGD(_, momentum):
             stock = RateOutside if recipe.schedule and momentum else keras.optimizers.SGD
-            kind = coupled(stock) if recipe.l2 else stock
+            kind = by_recipe(stock) if recipe.l2 or recipe.clip else stock
             made = kind(rate, np.float64(momentum), **more)
         case Adam(_, b1, b2, epsilon):
-            kind = coupled(CorrectedAdam) if recipe.l2 else CorrectedAdam
+            kind = by_recipe(CorrectedAdam) if recipe.l2 or recipe.clip else CorrectedAdam
             made = kind(rate, beta_1=np.float64(b1), beta_2=np.float64(b2), epsilon=np.float64(epsilon), **more)
         case _:
             assert_never(declared)
