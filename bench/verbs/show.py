@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from bench import backends, machine, workloads
 from bench.errors import BenchError
+from bench.layers import Residual
 from bench.messages import Describe, Described, Open, Opened
 from bench.process import Process, WorkerFailed
 from bench.program import Settings
@@ -38,6 +39,8 @@ def text(name: str, backend: str | None) -> str:
 
 
 def _declared(layer: object) -> str:
+    if isinstance(layer, Residual):  # its words stand above it, a line each
+        return f"body of {len(layer.body)}, shortcut of {len(layer.shortcut)}"
     fields = [f"{name} {getattr(layer, name)}" for name in getattr(layer, "__struct_fields__", ())]
     return ", ".join(fields)
 
