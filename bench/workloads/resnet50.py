@@ -50,6 +50,6 @@ TINY = Workload(
         *stage(64, 1, 2),
         *(GlobalAveragePool(), Dense(10)),
     ),
-    optimiser=SGD(rate=0.001, momentum=0.9),
+    optimiser=SGD(rate=0.0001, momentum=0.9),
     proof=Proof(batch=16, steps=5),  # normalised by a few values, rounding grows with every step
 )
