@@ -119,7 +119,7 @@ CHANGED = (
     ),
     Changed(
         *(17, "TF32 on in one framework", "torch", f"{TORCH}/device.py"),
-        old='set_float32_matmul_precision("highest")',
+        old='set_float32_matmul_precision("high" if tf32 else "highest")',
         new='set_float32_matmul_precision("high")',
         says="as TF32 does",
         device="gpu",
