@@ -57,5 +57,4 @@ class Case(Struct, frozen=True, order=True):
         return {axis: getattr(self, axis) for axis in ("mode", "layout", "device", "precision", "steps_per_call")}
 
     def __str__(self) -> str:
-        worker = (self.workload, self.backend, self.mode, self.precision, self.layout, self.device)
-        return " ".join((*worker, self.phase, self.measure, f"batch {self.batch}", *self.unusual))
+        return " ".join((*self.worker[:6], self.phase, self.measure, f"batch {self.batch}", *self.unusual))

@@ -86,6 +86,7 @@ def path_of(subject: Subject, machine: Machine, versions: dict[str, str] | None 
     depends = (
         subject,
         workload.digest,
+        workload.proof,
         adapter_digest(subject.backend),
         versions or backends.get(subject.backend).versions() | {"numpy": np.__version__},
         sorted(launch.environment.items()),

@@ -176,8 +176,11 @@ class Workload(Struct, frozen=True):
 
     def why_not(self, recipe: str) -> str:
         """Why a recipe is not for this workload; empty if it is."""
-        turns = RECIPES[recipe].augment and not self.has_layout()
-        return f"recipe augment turns images; workload {self.name} has an input of {self.input}" if turns else ""
+        if RECIPES[recipe].augment and not self.has_layout():
+            return f"recipe augment turns images; workload {self.name} has an input of {self.input}"
+        if recipe == "dropout" and not any(isinstance(layer, Dense) for layer in self.layers):
+            return f"recipe dropout goes before the last Dense; workload {self.name} has none"
+        return ""
 
     def takes_28x28(self) -> bool:
         """Whether 28x28 grey images are what it takes: real ones then, where they are here."""

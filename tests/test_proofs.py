@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from test_table import CASE, proof, run_of
+from test_table import CASE, MACHINE, proof, run_of
 
 from bench import measuring, parity, proofs, workloads
 from bench.evidence import Evidence
 from bench.messages import Warmed
 from bench.process import WorkerFailed
+from bench.workload import Proof
 
 NAMES = ("train/synthetic/16", "train/synthetic/64")
 HONEST = [2.3, 2.2, 2.1, 2.0, 1.9]
@@ -85,3 +86,13 @@ def test_a_proof_that_broke_on_some_batches_is_made_again_by_retry() -> None:
 
 def test_these_rungs_are_a_workload_s() -> None:
     assert workloads.get(SUBJECT.workload).classes == 10
+
+
+def test_a_proof_of_fewer_steps_is_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    # How much is proved is no part of the work's digest: kept evidence of twenty steps would break against ten.
+    workload = workloads.get(SUBJECT.workload)
+    whole = proofs.path_of(SUBJECT, MACHINE)
+    assert proofs.path_of(SUBJECT, MACHINE) == whole
+    monkeypatch.setattr(workloads, "get", lambda name: replace(workload, proof=Proof(workload.proof.batch, 10)))
+    assert proofs.path_of(SUBJECT, MACHINE) != whole
+    assert proofs.path_of(replace(SUBJECT, steps_per_call=8), MACHINE) != proofs.path_of(SUBJECT, MACHINE)

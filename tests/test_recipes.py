@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import each_framework, side_by_side
+from msgspec.structs import replace
 from numpy_model import forward
 from vocabulary import MADE
 
 from bench import augmentation, backends, workloads
 from bench.errors import BenchError
 from bench.evidence import proof_batches
+from bench.layers import GlobalAveragePool
 from bench.recipe import RECIPES, Recipe
 from bench.workload import SGD, Adam, Workload
 
@@ -144,6 +146,13 @@ def test_every_field_of_a_recipe_is_tried() -> None:
     for field in Recipe.__struct_fields__:
         assert any(getattr(workload.recipe, field) for workload in MADE.values()), field
         assert any(getattr(recipe, field) for recipe in RECIPES.values()), field
+
+
+def test_dropout_wants_a_dense_to_stand_before() -> None:
+    bare = replace(workloads.get("cnn"), layers=(GlobalAveragePool(),), classes=1)
+    assert "has none" in bare.why_not("dropout")
+    with pytest.raises(BenchError, match="recipe dropout goes before the last Dense; workload cnn has none"):
+        bare.by("dropout")
 
 
 def test_dropout_goes_before_the_last_dense() -> None:
