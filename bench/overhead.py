@@ -35,8 +35,8 @@ def of_keras(report: Report) -> list[Overhead]:
 
 
 def of_recipes(report: Report) -> list[Overhead]:
-    """Every row by a recipe whose plain row was measured too, in all else the same case."""
-    timed = {row.case: row for row in report.rows if row.step_ms is not None}
+    """Every training row by a recipe whose plain row was measured too, in all else the same case."""
+    timed = {row.case: row for row in report.rows if row.step_ms is not None and row.case.phase == "train"}
     pairs = ((row, timed.get(replace(row.case, recipe="plain"))) for row in timed.values())
     return [against(row, base, report.run.suite.rounds) for row, base in pairs if base and base is not row]
 
