@@ -5,22 +5,19 @@ each program in FOLDER: see `climbed`. Without `every`, beside the headline mode
 Keras none. Run it in a fresh process.
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from building import build
 from vocabulary import ELSEWHERE, WORDS
 
-from bench import backends, evidence
-from bench.errors import Unsupported
-from bench.program import Program, Settings
+from bench import evidence
+from bench.backends import Backend
+from bench.program import Program
 from bench.workload import Workload
-
-SEED = 1
 
 
 def climbed(program: Program, workload: Workload) -> dict[str, np.ndarray]:
@@ -37,30 +34,10 @@ def climbed(program: Program, workload: Workload) -> dict[str, np.ndarray]:
     return found | {"logits after": program.logits(data[0][0])}
 
 
-def main(name: str, choice: str, folder: Path) -> None:
-    row = backends.get(name)
-    backend = row.module()
-    settings = Settings(row.modes[0], "fp64", row.layouts[0], "cpu", 1, seed=SEED)
-    backend.before_import(settings)
-    backend.after_import(settings)
-    found: dict[str, Any] = {"unsupported": {}, "programs": {}}
-    for word, workload in WORDS.items():
-        for mode in row.modes:
-            for layout in row.layouts if workload.has_layout() else ("flat",):
-                headline = mode == row.modes[0] and layout in ("flat", row.layouts[0])
-                if choice == "some" and not headline and (row.engine or word not in ELSEWHERE):
-                    continue
-                case = f"{word}|{mode}|{layout}"
-                try:
-                    program = backend.build(workload, Settings(mode, "fp64", layout, "cpu", 1, seed=SEED))
-                except Unsupported as error:
-                    found["unsupported"][case] = str(error)
-                    continue
-                file = f"{len(found['programs'])}.npz"
-                np.savez(folder / file, **climbed(program, workload))
-                found["programs"][case] = file
-    (folder / "found.json").write_text(json.dumps(found))
+def elsewhere(row: Backend, word: str) -> bool:
+    """A compiler or another layout may be wrong too; Keras's take minutes, for words that its engine has tried."""
+    return "every" in sys.argv or (not row.engine and word in ELSEWHERE)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], "every" if "every" in sys.argv else "some", Path(sys.argv[-1]))
+    build(sys.argv[1], Path(sys.argv[-1]), WORDS, climbed, elsewhere)

@@ -1,0 +1,52 @@
+"""Small workloads built in one backend on the CPU in fp64, in its modes and layouts; what they do is the caller's."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import backends
+from bench.backends import Backend
+from bench.errors import Unsupported
+from bench.program import Program, Settings
+from bench.workload import Workload
+
+SEED = 1
+
+
+def build(
+    name: str,
+    folder: Path,
+    workloads: dict[str, Workload],
+    climbed: Callable[[Program, Workload], dict[str, np.ndarray]],
+    elsewhere: Callable[[Backend, str], bool],
+) -> None:
+    """All of them in the backend's headline mode and layout, in the others those that `elsewhere` says.
+
+    Leaves `found.json` in the folder (what could not be built, and why; the file of each program), and what `climbed`
+    makes of each as `.npz`.
+    """
+    row = backends.get(name)
+    backend = row.module()
+    settings = Settings(row.modes[0], "fp64", row.layouts[0], "cpu", 1, seed=SEED)
+    backend.before_import(settings)
+    backend.after_import(settings)
+    found: dict[str, Any] = {"unsupported": {}, "programs": {}}
+    for called, workload in workloads.items():
+        for mode in row.modes:
+            for layout in row.layouts if workload.has_layout() else ("flat",):
+                headline = mode == row.modes[0] and layout in ("flat", row.layouts[0])
+                if not headline and not elsewhere(row, called):
+                    continue
+                case = f"{called}|{mode}|{layout}"
+                try:
+                    program = backend.build(workload, Settings(mode, "fp64", layout, "cpu", 1, seed=SEED))
+                except Unsupported as error:
+                    found["unsupported"][case] = str(error)
+                    continue
+                file = f"{len(found['programs'])}.npz"
+                np.savez(folder / file, **climbed(program, workload))
+                found["programs"][case] = file
+    (folder / "found.json").write_text(json.dumps(found))
