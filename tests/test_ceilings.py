@@ -95,6 +95,15 @@ def test_fp64_takes_half_the_samples_for_as_many_bytes(monkeypatch: pytest.Monke
     assert sizes == [ceilings.mebibytes("cpu") * MIB // (ceilings.WIDTH * 8)]
 
 
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_a_copy_is_of_fp32_where_products_are_coarser(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    fake = Fake(monkeypatch, steadily(1e11, 1e10))
+    measure(fake, Settings("eager", precision, "nhwc", "cpu", 2, steps_per_call=8))
+    kinds = {type(workload.layers[0]): settings for workload, settings, *_ in fake.built}
+    assert (kinds[Dense].precision, kinds[ReLU].precision) == (precision, "fp32")
+    assert {settings.steps_per_call for settings in kinds.values()} == {1}
+
+
 @pytest.mark.parametrize(
     ("caches", "free_gib", "wanted"),
     [
