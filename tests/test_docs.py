@@ -147,7 +147,7 @@ def test_every_epilog_is_an_example_that_parses(parses: Callable[[list[str]], bo
 
 
 def targets(makefile: str) -> set[str]:
-    return set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
 @pytest.mark.parametrize(("page", "words"), listed(commands, "make"), ids=str)

@@ -26,16 +26,33 @@ class CorrectedAdam(type(keras.optimizers.Adam())):  # type: ignore[misc]
         super().update_step(_dense(gradient), variable, learning_rate)
         self.epsilon = declared
 
-    def _parallel_update_step(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
-        """Of all variables, on PyTorch."""
-        declared = self.epsilon
-        self.epsilon = self._hat(variables[0].dtype)
-        super()._parallel_update_step(gradients, variables, learning_rate)
-        self.epsilon = declared
-
     def _hat(self, dtype: Any) -> Any:
         step = ops.cast(self.iterations + 1, dtype)
         return self.epsilon * ops.sqrt(1 - ops.power(ops.cast(self.beta_2, dtype), step))
+
+    def _parallel_update_step(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
+        """Of all variables at once, on PyTorch, as Keras does it there but with Algorithm 1's own epsilon.
+
+        Not Keras's with another epsilon: torch.compile (2.13) keeps the first value of a tensor that `_foreach_add`
+        adds to a list, and goes on with it in every later step.
+        """
+        import torch
+
+        places = [self._get_variable_index(variable) for variable in variables]
+        means = [self._momentums[place].value for place in places]
+        squares = [self._velocities[place].value for place in places]
+        dtype = variables[0].dtype
+        step = ops.cast(self.iterations + 1, dtype)
+        rate = ops.cast(learning_rate, dtype) / (1 - ops.power(ops.cast(self.beta_1, dtype), step))
+        unbiased = ops.rsqrt(1 - ops.power(ops.cast(self.beta_2, dtype), step))
+        torch._foreach_mul_(means, self.beta_1)
+        torch._foreach_add_(means, gradients, alpha=1 - self.beta_1)
+        torch._foreach_mul_(squares, self.beta_2)
+        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - self.beta_2)
+        roots = torch._foreach_mul(torch._foreach_sqrt(squares), unbiased)
+        torch._foreach_add_(roots, self.epsilon)
+        moves = torch._foreach_div(torch._foreach_mul(means, rate), roots)
+        torch._foreach_sub_([variable.value for variable in variables], moves)
 
 
 def _dense(gradient: Any) -> Any:
@@ -81,24 +98,29 @@ def by_recipe(kind: type[Any]) -> type[Any]:
     return ByRecipe
 
 
+def _constant(number: float) -> Any:
+    """TensorFlow rounds a Python number to fp32 on its way into an fp64 model; torch.compile takes no NumPy number."""
+    return np.float64(number) if keras.backend.backend() == "tensorflow" else number
+
+
 def optimiser(declared: Optimiser, recipe: Recipe) -> Any:
-    """Its constants as NumPy's numbers: Python's are rounded to fp32 on their way, in fp64 models too."""
     rate: Any = declared.rate
     if recipe.schedule:
-        exact = np.dtype(keras.config.floatx()).type(declared.rate)  # a Python number becomes fp32 on TensorFlow
-        rate = keras.optimizers.schedules.CosineDecay(exact, recipe.schedule)
-    more: dict[str, Any] = {"weight_decay": np.float64(recipe.decay)} if recipe.decay else {}
+        start = np.dtype(keras.config.floatx()).type(declared.rate)  # a Python number becomes fp32 on TensorFlow
+        rate = keras.optimizers.schedules.CosineDecay(start, recipe.schedule)
+    more: dict[str, Any] = {"weight_decay": _constant(recipe.decay)} if recipe.decay else {}
     more |= {"global_clipnorm": recipe.clip} if recipe.clip else {}
     match declared:
         case SGD(_, momentum):
             stock = RateOutside if recipe.schedule and momentum else keras.optimizers.SGD
             kind = by_recipe(stock) if recipe.l2 or recipe.clip else stock
-            made = kind(rate, np.float64(momentum), **more)
+            made = kind(rate, _constant(momentum), **more)
         case Adam(_, b1, b2, epsilon):
             kind = by_recipe(CorrectedAdam) if recipe.l2 or recipe.clip else CorrectedAdam
-            made = kind(rate, beta_1=np.float64(b1), beta_2=np.float64(b2), epsilon=np.float64(epsilon), **more)
+            constants = {"beta_1": _constant(b1), "beta_2": _constant(b2), "epsilon": _constant(epsilon)}
+            made = kind(rate, **constants, **more)
         case _:
             assert_never(declared)
     if recipe.l2:
-        made.l2 = np.float64(recipe.l2)
+        made.l2 = _constant(recipe.l2)
     return made
