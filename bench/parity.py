@@ -21,7 +21,8 @@ RUNGS = ("logits", "loss", "gradient", "losses", "weight")
 # How far a measured precision may stand from the fp64 run: about thirty times what was seen on the shipped workloads.
 FLOOR = {
     "fp64": {"SGD": 1e-12, "Adam": 1e-9},
-    "fp32": {"SGD": 1e-4, "Adam": 5e-3},
+    # A unit that rounding wakes for one sample moves by whole steps of Adam: 0.005 was seen under weight decay.
+    "fp32": {"SGD": 1e-4, "Adam": 2e-2},
     "tf32": {"SGD": 2e-2, "Adam": 1e-1},
     # In the first gradient of ResNet's blocks three frameworks stand 0.46 from fp64, all of them; elsewhere 0.08.
     "bf16": {"SGD": 6e-1, "Adam": 6e-1},

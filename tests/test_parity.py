@@ -182,7 +182,7 @@ def test_a_break_says_where_and_how_far(broken: parity.Break, text: str) -> None
 
 @pytest.mark.parametrize(
     ("workload", "precision", "allowed"),
-    [(MLP, "fp64", 1e-12), (CNN, "fp64", 1e-12), (DROPOUT, "fp64", 1e-9), (MLP, "fp32", 1e-4), (DROPOUT, "fp32", 5e-3)],
+    [(MLP, "fp64", 1e-12), (CNN, "fp64", 1e-12), (DROPOUT, "fp64", 1e-9), (MLP, "fp32", 1e-4), (DROPOUT, "fp32", 2e-2)],
 )
 def test_tolerances(workload: parity.Workload, precision: str, allowed: float) -> None:
     assert parity.tolerance(workload, precision) == allowed
