@@ -4,6 +4,8 @@ from typing import Any
 
 from msgspec import Struct
 
+AXES = ("mode", "layout", "device", "precision", "input", "steps_per_call")  # that a backend may lack
+
 
 class Case(Struct, frozen=True, order=True):
     """One row of the table: all of its axes, resolved (no `auto`, no `default`)."""
@@ -32,13 +34,17 @@ class Case(Struct, frozen=True, order=True):
     def worker(self) -> tuple[str, ...]:
         """What cases that one process carries have in common."""
         axes = (self.workload, self.backend, self.mode, self.precision, self.layout, self.device)
-        return (*axes, str(self.threads), *self.unusual)
+        return (*axes, str(self.threads), *self._unusual("resident"))
 
     @property
     def unusual(self) -> tuple[str, ...]:
         """The axes that most cases leave alone, where this one does not."""
+        return self._unusual(self.input)
+
+    def _unusual(self, input: str) -> tuple[str, ...]:
+        """A program does not know where its batches come from: a process carries both kinds of cases."""
         chained = (f"{self.steps_per_call} steps a call",) if self.steps_per_call > 1 else ()
-        told = (word for word, usual in ((self.input, "resident"), (self.recipe, "plain")) if word != usual)
+        told = (word for word, usual in ((input, "resident"), (self.recipe, "plain")) if word != usual)
         return () if self.workload == "own" else (*chained, *told)
 
     @property
@@ -49,12 +55,13 @@ class Case(Struct, frozen=True, order=True):
     @property
     def file(self) -> str:
         """The case's part of a file's name."""
-        return f"{self.worker_file}-{self.phase}-{self.measure}-{self.batch}-{self.data}"
+        fed = "" if self.input == "resident" else f"-{self.input}"
+        return f"{self.worker_file}-{self.phase}-{self.measure}-{self.batch}-{self.data}{fed}"
 
     @property
     def asked(self) -> dict[str, Any]:
         """What a backend may lack, as `Backend.why_not` wants it."""
-        return {axis: getattr(self, axis) for axis in ("mode", "layout", "device", "precision", "steps_per_call")}
+        return {axis: getattr(self, axis) for axis in AXES}
 
     def __str__(self) -> str:
         return " ".join((*self.worker[:6], self.phase, self.measure, f"batch {self.batch}", *self.unusual))

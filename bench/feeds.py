@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bench import datasets, samples
+from bench import datasets
+from bench.samples import draw
 from bench.workload import Workload, batches
 
 DISTINCT = 512  # samples that a workload without a data set draws, before it repeats them
 Data = list[tuple[np.ndarray, np.ndarray]]
+Samples = tuple[np.ndarray, np.ndarray, int]
 
 
 def file(folder: Path, workload: Workload, data: str, size: int) -> Path:
@@ -29,7 +31,7 @@ def write(path: Path, workload: Workload, *, data: str, size: int, count: int, s
         images, labels = datasets.load(datasets.locate(data))
     else:
         many = min(size * count, max(DISTINCT, size))
-        images, labels = samples.draw(workload, np.random.Generator(np.random.PCG64(seed)), many)
+        images, labels = draw(workload, np.random.Generator(np.random.PCG64(seed)), many)
     # Linux grants memory that it does not have and kills for it later: say no here, while it is only one row.
     if 2 * count * size * images[0].nbytes > psutil.virtual_memory().available:
         raise MemoryError
@@ -55,6 +57,13 @@ def calls(data: Data, steps: int, *, whole: bool = True) -> Data:
     if whole:
         groups[-1] = list(islice(chain(groups[-1], cycle(data)), steps))
     return [(np.stack([x for x, _ in group]), np.stack([y for _, y in group])) for group in groups]
+
+
+def samples(path: Path) -> Samples:
+    """All samples as they lie on disk, one behind the other, and how many a batch has: what a loader begins with."""
+    with np.load(path) as file:
+        images, labels = file["images"], file["labels"]
+    return images.reshape(-1, *images.shape[2:]), labels.reshape(-1, *labels.shape[2:]), images.shape[1]
 
 
 def read(path: Path, workload: Workload, count: int | None = None) -> Data:

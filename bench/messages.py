@@ -7,7 +7,7 @@ from bench.program import Facts, Settings
 from bench.sensors import Sensed
 from bench.workload import Workload
 
-VERSION = 4
+VERSION = 5
 DISK = "disk"  # the status of a worker that cannot write: no row's, for it ends the run
 
 
@@ -43,6 +43,7 @@ class Warm(Struct, frozen=True, tag=True):
     minimum_seconds: float = 0.0
     cap_seconds: float = 0.0
     burst_seconds: float = 0.0
+    input: str = "resident"
     foretold: bool = True
     declared: Workload | None = None
 
@@ -145,12 +146,14 @@ class Bursts(Struct, frozen=True, tag=True):
 class Inspected(Struct, frozen=True, tag=True):
     """`dispatch_seconds`: until a call returns. `one_image_seconds`: of a step on one image, None where not wanted.
 
-    `quiet_seconds`: the most work that may go on after a fence.
+    `quiet_seconds`: the most work that may go on after a fence. `input_share`: of a host-fed step, what the same step
+    does not take on batches that are on the device; None where it is fed from there.
     """
 
     dispatch_seconds: float
     one_image_seconds: float | None
     quiet_seconds: float
+    input_share: float | None = None
 
 
 class Measured(Struct, frozen=True, tag=True):

@@ -1,4 +1,4 @@
-"""What is on top of a plain step, held against it round by round: Keras over its engine, a recipe over none. Pure."""
+"""What is on top of a plain step, held against it round by round: Keras, a recipe, input from the host. Pure."""
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -38,6 +38,13 @@ def of_recipes(report: Report) -> list[Overhead]:
     """Every training row by a recipe whose plain row was measured too, in all else the same case."""
     timed = {row.case: row for row in report.rows if row.step_ms is not None and row.case.phase == "train"}
     pairs = ((row, timed.get(replace(row.case, recipe="plain"))) for row in timed.values())
+    return [against(row, base, report.run.suite.rounds) for row, base in pairs if base and base is not row]
+
+
+def of_inputs(report: Report) -> list[Overhead]:
+    """Every row fed from the host whose row on the device was measured too, in all else the same case."""
+    timed = {row.case: row for row in report.rows if row.step_ms is not None}
+    pairs = ((row, timed.get(replace(row.case, input="resident"))) for row in timed.values())
     return [against(row, base, report.run.suite.rounds) for row, base in pairs if base and base is not row]
 
 

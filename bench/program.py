@@ -3,6 +3,7 @@
 Plain data and a protocol. The timed region touches only `put`, `train`, `infer` and `fence`.
 """
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,6 +79,16 @@ class Program(Protocol):
 
     def losses(self) -> Array:
         """The losses of the `train` calls since the last `losses()`, oldest first, at most 32. Never timed."""
+
+
+class HostFed(Program, Protocol):
+    """A program of a backend that says `loads` in the registry."""
+
+    def load(self, images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[Any]:
+        """Batches from the host by the framework's own loader, over and over: what `put` makes, as it makes it.
+
+        `images` and `labels` are `(samples, ...)` as they lie on disk: uint8 images or int32 tokens, in their order.
+        """
 
 
 class BackendModule(Protocol):

@@ -106,7 +106,7 @@ KNOWN: dict[str, Sequence[object]] = {
     "layout": ("default", *backends.LAYOUTS),
     "data": ("auto", *datasets.ORDER),
     "device": ("auto", *backends.DEVICES),
-    "input": ("resident",),
+    "input": backends.INPUTS,
     "recipe": tuple(RECIPES),
 }
 

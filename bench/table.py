@@ -67,6 +67,7 @@ class Row(Struct, frozen=True):
     utilisation: float | None = None
     memory_share: float | None = None
     dispatch_share: float | None = None
+    input_share: float | None = None
     bound_by: str | None = None
     parity_fp64: float | None = None
     parity_error: float | None = None
@@ -166,6 +167,7 @@ def _row(
             second_step_cold_ms=second,
             third_step_cold_ms=third,
             peak_memory_mib=None if pilot.peak_bytes is None else pilot.peak_bytes / 2**20,
+            input_share=pilot.input_share,
         )
         if backends.recorded(case.backend).packages:
             rates = found[case.precision, case.device, case.threads]
@@ -260,7 +262,8 @@ def priced(row: Row, price: Price | None) -> Row:
 
 def rival(case: Case) -> tuple[object, ...]:
     """What two rows have in common that are compared: everything but backend, mode, layout and threads."""
-    return case.workload, case.phase, case.measure, case.precision, case.batch, case.data, case.device, case.recipe
+    same = ("workload", "phase", "measure", "precision", "batch", "data", "device", "input", "recipe")
+    return tuple(getattr(case, axis) for axis in same)
 
 
 def _comparable(run: Run, case: Case) -> bool:

@@ -1,23 +1,25 @@
 """One case in its worker: its program is built, warmed, timed and inspected. It knows no records and no parent."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import cycle, repeat
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from bench import clock, evidence, feeds, memory, probes, quiet, sensors, warm_up
 from bench.errors import BenchError
 from bench.messages import Burst, Bursts, Inspected, Warm, Warmed
-from bench.program import BLOCKING, BackendModule, Settings
+from bench.program import BLOCKING, BackendModule, HostFed, Settings
 from bench.sensors import Watcher
 from bench.workload import Workload
 
 FIRST_CALLS = 3  # timed apart
 DISPATCHED = 8  # calls in a row that no framework's queue refuses
 DISPATCHES = 5  # times that they are made
+INPUT_PAIRS = 9
 FENCES = 200  # a burst lasts as long as so many of them at least
 
 
@@ -31,15 +33,26 @@ class Trial:
         settings: Settings,
         phase: str,
         data: feeds.Data,
+        host: feeds.Samples | None = None,
     ) -> None:
-        """`workload` is None for a user's own program: its tensors and the size of its batches are its own affair."""
+        """`workload` is None for a user's own program: its tensors and the size of its batches are its own affair.
+
+        `host`: the same samples as they lie on disk, where the framework's own loader feeds them.
+        """
         self.settings, self.phase, self.data = settings, phase, data
         self.ours = workload is not None
         self.resident = memory.reset_peak()
         started = perf_counter()
         self.program = backend.build(workload, settings)
-        self.feed = cycle([self.program.put(x, y) for x, y in feeds.calls(data, settings.steps_per_call)])
+        self.host = host is not None
+        self.feed = cast(HostFed, self.program).load(*host) if host else self.on_device
         self.build_seconds = perf_counter() - started
+
+    @cached_property
+    def on_device(self) -> Iterator[Any]:
+        """The batches, put there when they are first asked for: a step that is fed from the host has none of them."""
+        calls = feeds.calls(self.data, self.settings.steps_per_call)
+        return cycle([self.program.put(x, y) for x, y in calls])
 
     @property
     def step(self) -> clock.Step:
@@ -127,7 +140,7 @@ class Trial:
         allowed = 0.0
         if question.quiet_seconds and left_over > question.quiet_seconds and self.settings.device == "cpu":
             # Idle threads may spin longer in this process than in the pilot's; a missing fence is no less seen.
-            allowed = quiet.allowed(step, feed, self._read, threads=self.settings.threads, tries=quiet.AGAIN)
+            allowed = quiet.allowed(step, self.on_device, self._read, threads=self.settings.threads, tries=quiet.AGAIN)
         return Bursts(
             wall_ns=tuple(t.wall_ns for t in timings),
             cpu_ns=tuple(t.cpu_ns for t in timings),
@@ -143,8 +156,9 @@ class Trial:
 
     def inspect(self) -> Inspected:
         """What the pilot asks last: it compiles another batch size, after which nothing is timed any more."""
-        program, step, feed = self.program, self.step, self.feed
+        program, step, feed = self.program, self.step, self.on_device
         allowed = quiet.BACKLOG
+        waited = self._input_share() if self.host else None
         if self.settings.device == "cpu":
             allowed = quiet.allowed(step, feed, self._read, threads=self.settings.threads)
         dispatch = median(
@@ -160,7 +174,16 @@ class Trial:
             alone = self._a_step(image, 4 * DISPATCHED)
         if not self.ours:
             self.program.weights()  # a second look: it refuses shapes that have changed since the bursts
-        return Inspected(dispatch_seconds=dispatch, one_image_seconds=alone, quiet_seconds=allowed)
+        return Inspected(dispatch, alone, allowed, waited)
+
+    def _input_share(self) -> float:
+        """A pass of its own, in turns: bursts fed by the loader beside bursts on batches that are on the device."""
+        pairs = [
+            [clock.burst(self.step, feed, self.program.fence, steps=self.per_burst).wall_ns for feed in feeds]
+            for feeds in [(self.feed, self.on_device)] * INPUT_PAIRS
+        ]
+        fed, resident = (median(times) for times in zip(*pairs, strict=True))
+        return float(1 - resident / fed)
 
     def _a_step(self, feed: Iterator[Any], steps: int) -> float:
         """Seconds, by the median of a few bursts: one alone may meet anything."""
@@ -168,9 +191,10 @@ class Trial:
         return median(burst.wall_ns for burst in bursts) / 1e9 / steps
 
     def _left_over(self, steps: int) -> float:
+        """On batches that are on the device: a loader may go on after a fence, it prepares the next ones."""
         if self.settings.device == "gpu":
-            return quiet.backlog(self.step, self.feed, self.program.fence, self._read_all, steps=steps)
-        return quiet.after_fence(self.step, self.feed, self.program.fence, steps=steps)
+            return quiet.backlog(self.step, self.on_device, self.program.fence, self._read_all, steps=steps)
+        return quiet.after_fence(self.step, self.on_device, self.program.fence, steps=steps)
 
     def _read_all(self) -> None:
         """The same at every call: losses, which are read once, would make the first read dearer than the next."""

@@ -107,7 +107,8 @@ class Worker:
         else:
             workload = declared(question)
             data = feeds.read(Path(question.feed), workload)
-            self.trial = Trial(self.backend, workload, self._settings(workload), question.phase, data)
+            host = feeds.samples(Path(question.feed)) if question.input == "host" else None
+            self.trial = Trial(self.backend, workload, self._settings(workload), question.phase, data, host)
         warmed = self.trial.warm(question)
         if isinstance(self.backend, Own):
             self.backend.check_origin()

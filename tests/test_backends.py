@@ -127,7 +127,7 @@ def test_every_other_combination_exists_as_far_as_the_registry_knows(name: str) 
         for layout in (*row.layouts, "flat"):
             for device in row.devices:
                 assert row.why_not(mode=mode, layout=layout, device=device) == ""
-    known = {*backends.MODES, *backends.LAYOUTS, *backends.DEVICES, "precision", "steps_per_call"}
+    known = {*backends.MODES, *backends.LAYOUTS, *backends.DEVICES, "precision", "input", "steps_per_call"}
     assert {*row.modes, *row.layouts, *row.devices, *row.lacks} <= known
     assert not {*row.modes, *row.layouts, *row.devices} & {*row.lacks}
 

@@ -1,4 +1,4 @@
-"""Rows that are not plain fp32 steps, through the command line: bf16, several steps a call, recipes."""
+"""Rows that are not plain fp32 steps, through the command line: bf16, several steps a call, recipes, loaders."""
 
 import csv
 import io
@@ -37,6 +37,7 @@ workload = ["cnn"]
 backend = ["{backend}"]
 phase = ["train"]
 recipe = ["plain", "augment"]
+input = ["resident", "host"]
 batch = [16]
 """
 NATIVE = [pytest.param(name, marks=pytest.mark.needs(name)) for name in backends.NATIVE]
@@ -90,9 +91,20 @@ def test_several_steps_in_a_call_are_the_same_steps(rows: Any, backend: str) -> 
 @pytest.mark.parametrize("backend", NATIVE)
 def test_recipes_have_rows_of_their_own_and_a_table(rows: Any, backend: str) -> None:
     made = rows(backend)
-    found = picked(made, steps_per_call="1", precision="fp32")
+    found = picked(made, steps_per_call="1", precision="fp32", input="resident")
     assert [row["recipe"] for row in found] == ["plain", "augment"]
     assert {row["status"] for row in found} <= {"ok", "unsteady"}
     assert len({row["relative"] for row in found}) == 1, "rows by different recipes are no rivals"
     assert "## What recipes cost" in made[-1]["table"]
     assert "| augment  |" in made[-1]["table"]
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_a_loader_feeds_the_same_steps(rows: Any, backend: str) -> None:
+    made = rows(backend)
+    found = picked(made, input="host")
+    assert [row["recipe"] for row in found] == ["plain", "augment"]
+    for row in found:
+        assert row["status"] in ("ok", "unsteady"), row  # its first losses are those that the proof foretells
+        assert float(row["parity_fp64"]) < 1e-12 and float(row["input_share"]) < 1
+    assert "## What input from the host costs" in made[-1]["table"]

@@ -3,115 +3,52 @@
 Other packages add theirs by the entry point `stepwatch.backends`.
 """
 
-from importlib import import_module, metadata
-from importlib.util import find_spec
-from pathlib import Path
-from typing import cast
-
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import third_parties
+from bench.backend import (
+    DEVICES,
+    EVERY,
+    FLAT,
+    INPUTS,
+    ITEM_BYTES,
+    LAYOUTS,
+    MEASURES,
+    MODES,
+    OWN,
+    PHASES,
+    PRECISIONS,
+    Backend,
+    install,
+)
 from bench.errors import BenchError
-from bench.program import BackendModule
 from bench.third_parties import Offer, Offers, kind_of
 
-MODES = ("eager", "graph", "compiled")
-PHASES = ("train", "infer")
-MEASURES = ("throughput", "latency")
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp64")
-ITEM_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp64": 8}  # of an activation
-NO_FP16 = "fp16 wants its loss scaled, which no adapter does; use bf16, which has fp32's range"
-NO_TF32 = "tf32 is arithmetic of NVIDIA's tensor cores; on a CPU use fp32 or bf16"
-LAYOUTS = ("nchw", "nhwc")
-FLAT = "flat"  # the layout of a model without images, and of a backend that has no layer for them
-DEVICES = ("cpu", "gpu")
-EVERY = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "CUDA_CACHE_PATH", "OMP_NUM_THREADS")  # that every adapter sets
-OWN = "own"  # the workload, mode, precision and layout of a file of the user's own: it alone knows them
-
-
-class Backend(Struct, frozen=True):
-    """One row of the registry. `modes` and `layouts` begin with the headline; `lacks` says why another is absent.
-
-    `computes`: its steps do the workload's work, so that they have rivals and a price. `sets`: the environment
-    variables that its adapter sets itself, whatever the shell says. `engine`: what Keras runs on in this row.
-    `chains`: the modes and devices ("graph", "gpu") in which one call can make several steps.
-    `adapter`: the module of another package that is its adapter; `offered_by`: the distribution that offers the row.
-    """
-
-    name: str
-    modes: tuple[str, ...]
-    layouts: tuple[str, ...]
-    packages: tuple[str, ...]
-    distributions: tuple[str, ...]
-    extra: str
-    lacks: dict[str, str] = {}
-    devices: tuple[str, ...] = DEVICES
-    computes: bool = True
-    sets: tuple[str, ...] = ()
-    engine: str = ""
-    chains: tuple[str, ...] = ()
-    adapter: str = ""
-    offered_by: str = ""
-
-    def missing(self) -> str:
-        """Why the backend cannot run here and the command that installs it; empty if its packages are found."""
-        absent = [package for package in self.packages if find_spec(package) is None]
-        if not absent:
-            return ""
-        how = install(self.extra)
-        if self.offered_by:
-            how = f"pip install '{self.offered_by}[{self.extra}]'" if self.extra else f"pip install {' '.join(absent)}"
-        return f"{' and '.join(absent)} not installed: {how}"
-
-    def versions(self) -> dict[str, str]:
-        """Distribution name to installed version; of another package's adapter its sources too, which may change."""
-        found = {name: v for name in self.distributions if (v := _version(name)) is not None}
-        return found | ({self.code: third_parties.digest(self.adapter)} if self.adapter else {})
-
-    @property
-    def code(self) -> str:
-        """What the digest of its adapter's sources is called among versions."""
-        return f"{self.name} code"
-
-    @property
-    def folder(self) -> str:
-        """Of `bench.backends`: Keras has one, whatever it runs on."""
-        return "keras" if self.engine else self.name
-
-    def module(self) -> BackendModule:
-        """The adapter. It imports its framework only when told to."""
-        found = import_module(self.adapter or f"bench.backends.{self.folder}")
-        adapter = found.Keras(self.engine) if self.engine else found
-        wanted = ("before_import", "after_import", "build")
-        if lacking := [one for one in wanted if not callable(getattr(adapter, one, None))]:
-            raise BenchError(f"the adapter {found.__name__} of backend {self.name} lacks {' and '.join(lacking)}")
-        return cast(BackendModule, adapter)
-
-    def sources(self) -> list[Path]:
-        """The files that are its adapter."""
-        if self.adapter:
-            return third_parties.files(self.adapter)
-        return sorted(Path(__file__).parent.glob(f"{self.folder}/*.py"))
-
-    def why_not(self, *, mode: str, layout: str, device: str, precision: str = "fp32", steps_per_call: int = 1) -> str:
-        """Why this combination does not exist in the backend, as far as that is known without importing it."""
-        if mode not in self.modes:
-            return self.lacks.get(mode, f"{self.name} has no mode {mode}")
-        if layout not in (*self.layouts, FLAT):
-            return self.lacks.get(layout, f"{self.name} has no layout {layout}")
-        if device not in self.devices:
-            return self.lacks.get(device, f"{self.name} has no device {device}")
-        if precision == "fp16":
-            return NO_FP16
-        if precision == "tf32" and device == "cpu":
-            return NO_TF32
-        if precision not in ("fp32", "fp64") and not self.packages:
-            return self.lacks["precision"]
-        if steps_per_call > 1 and not {mode, device} & {*self.chains}:
-            return self.lacks.get("steps_per_call", f"{self.name} makes one step in a call")
-        return ""
+__all__ = [
+    "DEVICES",
+    "EVERY",
+    "FLAT",
+    "INPUTS",
+    "ITEM_BYTES",
+    "LAYOUTS",
+    "MEASURES",
+    "MODES",
+    "NATIVE",
+    "OTHERS",
+    "OWN",
+    "PHASES",
+    "PRECISIONS",
+    "REGISTRY",
+    "Backend",
+    "every",
+    "get",
+    "install",
+    "is_own",
+    "names",
+    "recorded",
+    "unknown",
+]
 
 
 def _without_model(name: str, why: str) -> Backend:
@@ -128,6 +65,7 @@ def _without_model(name: str, why: str) -> Backend:
             "nchw": f"{why}: one layout is enough",
             "gpu": f"{why}, on the CPU alone",
             **dict.fromkeys(("precision", "steps_per_call"), f"{why}: fp32, a step at a time, is enough"),
+            "input": f"{why}: it reads no batch",
         },
         devices=("cpu",),
         computes=False,
@@ -149,6 +87,7 @@ NATIVE = {
                 "steps_per_call": "torch makes several steps in one call by CUDA graphs alone, which a CPU has not",
             },
             chains=("gpu",),
+            loads=True,
             sets=(*EVERY, "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
         ),
         Backend(
@@ -160,6 +99,7 @@ NATIVE = {
             extra="tensorflow",
             lacks={"steps_per_call": "TensorFlow's eager mode makes one operation at a time; use graph or compiled"},
             chains=("graph", "compiled"),
+            loads=True,
             sets=(*EVERY, "TF_FORCE_GPU_ALLOW_GROWTH", "TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "TF_XLA_FLAGS"),
         ),
         Backend(
@@ -175,6 +115,7 @@ NATIVE = {
                 "nchw": "flax.nnx.Conv is channels-last only",
             },
             chains=("compiled",),
+            loads=True,
             sets=(
                 *EVERY,
                 *("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_PLATFORMS", "JAX_DISABLE_JIT"),
@@ -183,6 +124,8 @@ NATIVE = {
         ),
     )
 }
+
+
 KERAS_LACKS = {
     "eager": "Keras on JAX always compiles its steps",
     "graph": "Keras has graphs of its own on TensorFlow alone",
@@ -203,6 +146,7 @@ def _keras(engine: str, modes: tuple[str, ...], layouts: tuple[str, ...] = ("nhw
         extra=f"keras-{engine}",
         lacks={word: reason for word, reason in KERAS_LACKS.items() if word not in (*modes, *layouts)},
         sets=(*native.sets, "KERAS_BACKEND", "KERAS_HOME", "KERAS_TORCH_DEVICE"),
+        loads=True,
         engine=engine,
     )
 
@@ -217,12 +161,6 @@ REGISTRY = NATIVE | {
         _without_model("control", "the control is plain NumPy"),
     )
 }
-
-
-def install(extra: str) -> str:
-    """The command that installs an extra: of the checkout that this is, or of the distribution."""
-    checkout = (Path(__file__).parents[2] / "constraints.txt").exists()
-    return f"pip install -c constraints.txt -e '.[{extra}]'" if checkout else f"pip install 'stepwatch[{extra}]'"
 
 
 def names() -> list[str]:
@@ -263,13 +201,6 @@ def recorded(name: str) -> Backend:
 def is_own(name: str) -> bool:
     """Whether a backend's name is that of a file of the user's own."""
     return name.endswith(".py")
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _checked(offer: Offer, found: object) -> Backend:

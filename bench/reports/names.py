@@ -2,9 +2,17 @@
 
 from bench.table import Row
 
-VARIED = ("precision", "data", "device", "threads", "recipe", "steps_per_call")  # beside backend, mode, layout, batch
-SAID = {"threads": "threads {}", "steps_per_call": "{} steps a call", "recipe": "recipe {}"}
-USUAL = {"recipe": "plain", "steps_per_call": 1}  # said only where a row is otherwise
+VARIED = (
+    "precision",
+    "data",
+    "device",
+    "threads",
+    "input",
+    "recipe",
+    "steps_per_call",
+)  # beside backend, mode, layout, batch
+SAID = {"input": "input {}", "threads": "threads {}", "steps_per_call": "{} steps a call", "recipe": "recipe {}"}
+USUAL = {"input": "resident", "recipe": "plain", "steps_per_call": 1}  # said only where a row is otherwise
 
 
 def called(row: Row, rows: list[Row]) -> str:

@@ -1,4 +1,4 @@
-"""What is on top of a plain step, as tables: what Keras costs over the framework under it, and what a recipe costs."""
+"""What is on top of a plain step, as tables: what Keras costs over its engine, a recipe, input from the host."""
 
 from collections.abc import Callable
 
@@ -22,10 +22,12 @@ class Kind(Struct, frozen=True):
     base: str
     axes: tuple[str, ...]
     note: str
+    share: bool = False  # of the step, that waits for input
 
     @property
     def head(self) -> tuple[str, ...]:
-        return (*self.axes, f"{self.base} ms", f"{self.ours} ms", "ratio (95 %)", "extra ms", "status")
+        waits = ("waits",) if self.share else ()
+        return (*self.axes, f"{self.base} ms", f"{self.ours} ms", "ratio (95 %)", "extra ms", *waits, "status")
 
     def cells(self, one: Overhead) -> list[str]:
         case = one.row.case
@@ -37,7 +39,9 @@ class Kind(Struct, frozen=True):
         extra = f"{'-' if one.extra_ms < 0 else ''}{digits(abs(one.extra_ms))}"
         which = {self.ours: one.row.status, self.base: one.base.status}
         status = ", ".join(f"{name} {word}" for name, word in which.items() if word != "ok") or "ok"
-        return [*(where[axis] for axis in self.axes), *times, f"{one.ratio:.2f}{ends}", extra, status]
+        share = one.row.input_share
+        waits = ["-" if share is None else f"{100 * share:.0f} %"] if self.share else []
+        return [*(where[axis] for axis in self.axes), *times, f"{one.ratio:.2f}{ends}", extra, *waits, status]
 
 
 KERAS = Kind(
@@ -58,7 +62,17 @@ RECIPES = Kind(
     ("workload", "recipe", "backend", "mode", "layout", "batch"),
     "The same step with one thing added, in training; each is proved to be the same work in every backend.",
 )
-KINDS = (KERAS, RECIPES)
+INPUTS = Kind(
+    "What input from the host costs",
+    overhead.of_inputs,
+    "host",
+    "device",
+    ("workload", "phase", "backend", "mode", "layout", "batch"),
+    "The same step fed by the framework's own loader from the host's memory, beside batches that lie on the device. "
+    "`waits`: the share of the step in which its batch is not there yet, seen in a pass of its own in one process.",
+    share=True,
+)
+KINDS = (KERAS, RECIPES, INPUTS)
 
 
 def render(report: Report) -> str:

@@ -1,7 +1,7 @@
 """The workload as a careful JAX user would run it: one jitted step on lists of arrays, its buffers donated."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from flax import nnx
 from jax import lax
 
 from bench import augmentation
-from bench.backends.jax import device
+from bench.backends.jax import device, loader
 from bench.backends.jax.augment import augment
 from bench.backends.jax.layers import modules
 from bench.backends.jax.optimiser import optimiser
@@ -116,6 +116,9 @@ class JaxProgram:
         if self.workload.recipe.augment:
             batch += (self._matrices(x).astype(self.stored),)
         return tuple(jax.device_put(array, self.device) for array in batch)
+
+    def load(self, images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[Batch]:
+        return loader.load(images, labels, size, lambda x, y: self.put(self.workload.shape_samples(x), y))
 
     def _matrices(self, x: np.ndarray) -> Array:
         """Where the augmentation of one batch, or of each of several, takes its pixels."""

@@ -4,12 +4,13 @@ Both bring their results to the host: a step ends with its loss as a Python numb
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from bench.backends.keras import loader
 from bench.backends.keras.device import Room
 from bench.backends.keras.gradients import gradients
 from bench.backends.keras.graph import graph
@@ -74,6 +75,12 @@ class KerasProgram:
         kind = "int32" if self.workload.vocabulary else FLOATX[self.settings.precision]
         # Copies: an engine may keep the caller's array as its own.
         return self.room.put(x.copy(), kind), self.room.put(y.copy(), "int32")
+
+    def load(self, images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[Batch]:
+        def put(x: np.ndarray, y: np.ndarray) -> Batch:
+            return self.put(self.workload.shape_samples(x), y)
+
+        return loader.load(loader.Samples(images, labels, size, put))
 
     def train(self, batch: Batch) -> None:
         self._losses.append(self.model.train_on_batch(*batch))

@@ -1,13 +1,14 @@
 """The workload as a careful TensorFlow user would run it."""
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from bench import augmentation
-from bench.backends.tensorflow import device
+from bench.backends.tensorflow import device, loader
 from bench.backends.tensorflow.augment import augment
 from bench.backends.tensorflow.calls import Concrete, several
 from bench.backends.tensorflow.layers import Model
@@ -92,6 +93,20 @@ class TensorFlowProgram:
         with tf.device(self.device):
             batch = tf.constant(x, self.input_dtype), tf.constant(y, tf.int32)
             return (*batch, tf.constant(matrices, self.target.kept)) if self.workload.recipe.augment else batch
+
+    def load(self, images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[Batch]:
+        def shape(x: Any, y: Any) -> Batch:
+            if not self.workload.vocabulary:
+                x = tf.reshape(tf.cast(x, tf.float32) / 255.0, (size, *self.workload.input))
+            batch: Batch = tf.cast(x, self.input_dtype), tf.cast(y, tf.int32)
+            if self.workload.recipe.augment:
+                found = tf.numpy_function(augmentation.decide, [x], tf.float64)
+                batch += (tf.ensure_shape(tf.cast(found, self.target.kept), (size, 2, 3)),)
+            if self.settings.layout == "nchw":
+                batch = (tf.transpose(batch[0], (0, 3, 1, 2)), *batch[1:])
+            return batch
+
+        return loader.load(images, labels, size, shape, self.device)
 
     def train(self, batch: Batch) -> None:
         self._losses.append(self._train(*batch))

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import augmentation
-from bench.backends.torch import device
+from bench.backends.torch import device, loader
 from bench.backends.torch.augment import augment
 from bench.backends.torch.layers import enters_channels_first, modules
 from bench.backends.torch.optimiser import optimiser, update
@@ -101,17 +102,26 @@ class TorchProgram:
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
 
     def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
-        entering = torch.from_numpy(x).to(self.device, self.dtype)
+        return self._placed(torch.from_numpy(x), torch.from_numpy(y))
+
+    def load(self, images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[Batch]:
+        samples = loader.Samples(images, labels, self.workload.shape_samples)
+        batches = loader.load(samples, size, pinned=self.settings.device == "gpu")
+        return (self._placed(x, y) for x, y in batches)
+
+    def _placed(self, x: Tensor, y: Tensor) -> Batch:
+        # Not waited for: from pinned memory the copy goes on beside the host, from other memory there is no difference.
+        entering = x.to(self.device, self.dtype, non_blocking=True)
         if self.channels_first:
             entering = entering.movedim(-1, 1)
         last = self.settings.layout == "nhwc"
         # A clone, not `contiguous`: an image of one channel counts as contiguous in both layouts, and torch's
         # convolution takes its layout from the strides that are there.
         entering = entering.clone(memory_format=torch.channels_last if last else torch.contiguous_format)
-        labels = torch.from_numpy(y).to(self.device, torch.int64)
+        labels = y.to(self.device, torch.int64, non_blocking=True)
         if not self.workload.recipe.augment:
             return entering, labels
-        matrices = torch.from_numpy(augmentation.decide(x)).to(self.device, DTYPES[self.settings.precision])
+        matrices = torch.from_numpy(augmentation.decide(x.numpy())).to(self.device, DTYPES[self.settings.precision])
         return entering, labels, matrices
 
     def train(self, batch: Batch) -> None:
