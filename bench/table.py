@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import backends, bounds, break_even, datasets, noise, stats
+from bench import backends, bounds, break_even, datasets, joules, noise, stats
 from bench.bounds import Bounds, Ceilings
 from bench.break_even import step_ns
 from bench.case import Case
@@ -77,6 +77,7 @@ class Row(Struct, frozen=True):
     measured_seconds: float | None = None
     occupied_seconds: float | None = None
     epoch: int | None = None
+    energy: joules.Joules = joules.UNKNOWN
     cost: Cost = cost.UNKNOWN
 
 
@@ -166,6 +167,7 @@ def _row(
             second_step_cold_ms=second,
             third_step_cold_ms=third,
             peak_memory_mib=None if pilot.peak_bytes is None else pilot.peak_bytes / 2**20,
+            energy=joules.of(case, pilot.energy),
         )
         if backends.recorded(case.backend).packages:
             rates = found[case.precision, case.device, case.threads]
