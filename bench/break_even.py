@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import inf
 from statistics import median
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,3 +97,20 @@ def _cross(
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = owed / gained
     return np.where(owed <= 0, np.where(gained >= 0, 0.0, inf), np.where(gained > 0, steps, inf))
+
+
+def of(case: Case, base: Case, records: dict[Key, Record], samples: dict[Case, dict[int, Sample]]) -> dict[str, Any]:
+    """What a row says of it, by its fields, where `base` is the same work in the mode that compiles less."""
+    rounds = sorted(samples[case].keys() & samples[base].keys())
+    filled = [number for number in rounds if not (samples[case][number].cold or samples[base][number].cold)]
+    courses = {
+        "break_even": [cold(one, records, samples[one], rounds) for one in (case, base)],
+        "break_even_warm": [warm(samples[one], filled) for one in (case, base)],
+    }
+    said: dict[str, Any] = {"break_even_against": base.mode}
+    for name, (ours, theirs) in courses.items():
+        if ours and theirs:
+            found = between(ours, theirs)
+            said |= {f"{name}_steps": found.steps, f"{name}_seconds": found.seconds}
+            said |= {f"{name}_steps_low": found.low, f"{name}_steps_high": found.high}
+    return said

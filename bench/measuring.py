@@ -2,6 +2,7 @@
 
 import statistics
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 from msgspec import Struct
@@ -20,6 +21,7 @@ STOCHASTIC_TOLERANCE = 0.5
 SUSPENDED = 0.001  # seconds; two clocks are read one after the other, a microsecond apart
 # Cores' worth of CPU time above the threads asked for: TensorFlow's calling thread hands over to its pool and back.
 BESIDE_THE_POOL = 0.25
+ENERGY_SECONDS = 20.0  # at most, and a quarter of what is left to the case
 SHORTEST_BURST_NS = 40_000_000  # the kernel books the time of threads on other cores every 4 ms
 
 
@@ -43,12 +45,14 @@ def opening(backend: str, settings: Settings, root: str = "", elsewhere: str = "
     return Open(backend, settings, str(folder / backend), str(folder), elsewhere)
 
 
-def pilot(worker: Process, subject: Subject, until: float) -> Pilot:
-    """Finds the case's warm-up and burst length; `WorkerFailed` where it cannot be measured."""
+def pilot(worker: Process, subject: Subject, until: float, *, energy: bool = False) -> Pilot:
+    """Finds the case's warm-up and burst length, and its `energy`; `WorkerFailed` where it cannot be measured."""
     warmed = warm(worker, subject, until)
     per_burst = warmed.steps_per_burst
     bursts = worker.expect(Burst(per_burst, 2, per_burst, 0.0), Bursts, until)
-    inspected = worker.expect(Inspect(), Inspected, until)
+    calls = 1 if subject.case.measure == "latency" else per_burst
+    asked = Inspect(calls, min(ENERGY_SECONDS, (until - monotonic()) / 4)) if energy else Inspect()
+    inspected = worker.expect(asked, Inspected, until)
     check_bursts(subject.case, bursts, inspected.quiet_seconds)
     return Pilot(
         case=subject.case,
@@ -68,6 +72,7 @@ def pilot(worker: Process, subject: Subject, until: float) -> Pilot:
         stages=_stages(subject, warmed, bursts),
         first_others_cores=warmed.first_others_cores,
         input_share=inspected.input_share,
+        energy=inspected.energy,
     )
 
 

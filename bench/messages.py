@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from bench.program import Facts, Settings
-from bench.sensors import Sensed
+from bench.sensors import Energy, Sensed
 from bench.workload import Workload
 
 VERSION = 5
@@ -63,7 +63,13 @@ class Burst(Struct, frozen=True, tag=True):
 
 
 class Inspect(Struct, frozen=True, tag=True):
-    """Of the case that was warmed last: what its calls cost the host, and how silent it is after certain ends."""
+    """Of the case that was warmed last: what its calls cost the host, and how silent it is after certain ends.
+
+    Its energy too, in bursts of `energy_calls` calls (0: it is not wanted), for `energy_seconds` at most.
+    """
+
+    energy_calls: int = 0
+    energy_seconds: float = 0.0
 
 
 class Measure(Struct, frozen=True, tag=True):
@@ -154,6 +160,7 @@ class Inspected(Struct, frozen=True, tag=True):
     one_image_seconds: float | None
     quiet_seconds: float
     input_share: float | None = None
+    energy: Energy | None = None
 
 
 class Measured(Struct, frozen=True, tag=True):

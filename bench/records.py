@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from bench.case import Case
 from bench.errors import BenchError, cannot_write, not_writable
-from bench.sensors import Sensed
+from bench.sensors import Energy, Sensed
 
 SCHEMA = 2
 PILOT_ROUND = -1  # the round of a record that no round made
@@ -69,6 +69,7 @@ class Pilot(Struct, frozen=True, tag=True):
     stages: dict[str, float]
     first_others_cores: float | None = None
     input_share: float | None = None
+    energy: Energy | None = None
     schema: int = SCHEMA
 
 

@@ -173,7 +173,7 @@ class Runner:
                 cold = self.started.cold or not self._measured(case)
                 subject = measuring.Subject(self.run.suite.protocol, case, feed, proof, origin, start, cold)
                 if work.kind == "pilot":
-                    record: Pilot | Sample = measuring.pilot(worker, subject, until)
+                    record: Pilot | Sample = measuring.pilot(worker, subject, until, energy=True)
                 else:
                     chosen = self.records[(case, PILOT_ROUND)]
                     assert isinstance(chosen, Pilot)

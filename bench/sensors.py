@@ -58,6 +58,21 @@ class Sensed(Struct, frozen=True):
     cores: int | None = None
 
 
+class Energy(Struct, frozen=True):
+    """Joules of `steps` steps in `seconds`, in which their counter moved `updates` times; None: `reason` says why.
+
+    `absent`: there is no sensor, which is no fault. `others_cores`: what other processes used of the cores meanwhile.
+    """
+
+    joules: float | None
+    steps: int = 0
+    seconds: float = 0.0
+    updates: int = 0
+    reason: str = ""
+    absent: bool = False
+    others_cores: float | None = None
+
+
 class Watcher:
     """Takes a reading when called, and at `ended` tells what was sensed since it was made. `device` is cpu or gpu."""
 

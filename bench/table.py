@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import backends, bounds, break_even, datasets, noise, stats
+from bench import backends, bounds, break_even, datasets, joules, noise, stats
 from bench.bounds import Bounds, Ceilings
 from bench.break_even import step_ns
 from bench.case import Case
@@ -78,6 +78,7 @@ class Row(Struct, frozen=True):
     measured_seconds: float | None = None
     occupied_seconds: float | None = None
     epoch: int | None = None
+    energy: joules.Joules = joules.UNKNOWN
     cost: Cost = cost.UNKNOWN
 
 
@@ -168,6 +169,7 @@ def _row(
             third_step_cold_ms=third,
             peak_memory_mib=None if pilot.peak_bytes is None else pilot.peak_bytes / 2**20,
             input_share=pilot.input_share,
+            energy=joules.of(case, pilot.energy),
         )
         if backends.recorded(case.backend).packages:
             rates = found[case.precision, case.device, case.threads]
@@ -220,25 +222,9 @@ def _repaid(rows: list[Row], records: dict[Key, Record], samples: dict[Case, dic
     for row in rows:
         bases = [replace(row.case, mode=mode) for mode in LESS_COMPILED.get(row.case.mode, ())]
         base = next((case for case in bases if case in measured), None)
-        repaid.append(_break_even(row, base, records, samples) if base and row.case in measured else row)
+        found = break_even.of(row.case, base, records, samples) if base and row.case in measured else {}
+        repaid.append(replace(row, **found))
     return repaid
-
-
-def _break_even(row: Row, base: Case, records: dict[Key, Record], samples: dict[Case, dict[int, Sample]]) -> Row:
-    rounds = sorted(samples[row.case].keys() & samples[base].keys())
-    cold = [break_even.cold(case, records, samples[case], rounds) for case in (row.case, base)]
-    filled = [number for number in rounds if not (samples[row.case][number].cold or samples[base][number].cold)]
-    warm = [break_even.warm(samples[case], filled) for case in (row.case, base)]
-    row = replace(row, break_even_against=base.mode)
-    if cold[0] and cold[1]:
-        found = break_even.between(cold[0], cold[1])
-        row = replace(row, break_even_steps=found.steps, break_even_seconds=found.seconds)
-        row = replace(row, break_even_steps_low=found.low, break_even_steps_high=found.high)
-    if warm[0] and warm[1]:
-        found = break_even.between(warm[0], warm[1])
-        row = replace(row, break_even_warm_steps=found.steps, break_even_warm_seconds=found.seconds)
-        row = replace(row, break_even_warm_steps_low=found.low, break_even_warm_steps_high=found.high)
-    return row
 
 
 def priced(row: Row, price: Price | None) -> Row:

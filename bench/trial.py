@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench import clock, evidence, feeds, memory, probes, quiet, sensors, warm_up
+from bench import clock, energy, evidence, feeds, memory, probes, quiet, sensors, warm_up
 from bench.errors import BenchError
-from bench.messages import Burst, Bursts, Inspected, Warm, Warmed
+from bench.messages import Burst, Bursts, Inspect, Inspected, Warm, Warmed
 from bench.program import BLOCKING, BackendModule, HostFed, Settings
 from bench.sensors import Watcher
 from bench.workload import Workload
@@ -154,7 +154,7 @@ class Trial:
             quiet_seconds=allowed,
         )
 
-    def inspect(self) -> Inspected:
+    def inspect(self, question: Inspect) -> Inspected:
         """What the pilot asks last: it compiles another batch size, after which nothing is timed any more."""
         program, step, feed = self.program, self.step, self.on_device
         allowed = quiet.BACKLOG
@@ -165,6 +165,11 @@ class Trial:
             clock.dispatch_seconds(step, feed, program.fence, steps=DISPATCHED) for _ in range(DISPATCHES)
         )
         whole = self._a_step(feed, DISPATCHED)
+        joules = None
+        if calls := question.energy_calls:
+            steps, limit = self.settings.steps_per_call, question.energy_seconds
+            device = self.settings.device
+            joules = energy.measure(device, step, self.feed, program.fence, calls=calls, steps=steps, limit=limit)
         alone = None
         if self.ours and dispatch >= BLOCKING * whole and len(self.data[0][1]) > 1:
             alone_data = [(x[:1], y[:1]) for x, y in self.data[: self.settings.steps_per_call]]
@@ -174,7 +179,7 @@ class Trial:
             alone = self._a_step(image, 4 * DISPATCHED)
         if not self.ours:
             self.program.weights()  # a second look: it refuses shapes that have changed since the bursts
-        return Inspected(dispatch, alone, allowed, waited)
+        return Inspected(dispatch, alone, allowed, input_share=waited, energy=joules)
 
     def _input_share(self) -> float:
         """A pass of its own, in turns: bursts fed by the loader beside bursts on batches that are on the device."""

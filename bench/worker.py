@@ -63,7 +63,7 @@ class Worker:
             case Burst():
                 return self._warmed().burst(question)
             case Inspect():
-                return self._warmed().inspect()
+                return self._warmed().inspect(question)
             case Measure():
                 return ceilings.measure(self.backend, self.settings)
             case Prove():

@@ -104,7 +104,7 @@ ADAPTER = {
 }
 # They read what was recorded; nothing that they import may start a process or measure.
 PURE = (
-    *("bench.stats", "bench.noise", "bench.bounds", "bench.break_even", "bench.status"),
+    *("bench.stats", "bench.noise", "bench.bounds", "bench.break_even", "bench.status", "bench.joules"),
     *(
         "bench.parity",
         "bench.prices",
@@ -147,8 +147,8 @@ RUNNING = {
 }
 # What is imported in the worker's process alone: by the worker, and by each other.
 WORKERS_OWN = {
-    *("bench.worker", "bench.trial", "bench.warm_up", "bench.quiet", "bench.memory", "bench.ceilings"),
-    *("bench.clock", "bench.probes", "bench.own", "bench.origins"),
+    *("bench.worker", "bench.trial", "bench.warm_up", "bench.quiet", "bench.memory", "bench.energy"),
+    *("bench.ceilings", "bench.clock", "bench.probes", "bench.own", "bench.origins"),
 }
 
 
@@ -310,11 +310,12 @@ MADE_UP: list[tuple[Rule, str, str, str]] = [
     (pure, "bench.bounds", "from bench.ceilings import measure", "bench.bounds: bench.ceilings"),
     (pure, "bench.break_even", "from bench.measuring import sample", "bench.break_even: bench.measuring"),
     (pure, "bench.status", "from bench import runner", "bench.status: bench.runner"),
+    (pure, "bench.joules", "from bench import clock", "bench.joules: bench.clock"),
     (pure, "bench.patience", "from bench.process import Process", "bench.noise: bench.process"),  # what noise imports
     (apart, "bench.runner", "from bench.worker import Worker", "bench.runner: bench.worker"),
     *(
         (apart, "bench.measuring", f"from bench import {name}", f"bench.measuring: bench.{name}")
-        for name in ("trial", "warm_up", "quiet", "memory", "ceilings", "probes")
+        for name in ("trial", "warm_up", "quiet", "memory", "energy", "ceilings", "probes")
     ),
     (apart, "bench.table", "from bench import clock", "bench.table: bench.clock"),
     (sheltered, "bench.worker", "from bench import records", "bench.worker: bench.records"),

@@ -14,7 +14,7 @@ from bench import records
 from bench.case import Case
 from bench.errors import BenchError
 from bench.records import PILOT_ROUND, SCHEMA, Ceiling, Failure, Ledger, Origin, Pilot, Proof, Record, Sample, Session
-from bench.sensors import Gpu, Reading, Sensed
+from bench.sensors import Energy, Gpu, Reading, Sensed
 
 ONE_OF_EACH: list[Record] = [
     *(proof(CASE), ceiling(CASE), pilot(CASE)),
@@ -80,6 +80,7 @@ any_record = st.one_of(
         peak_bytes=perhaps_counts,
         sensed=sensed,
         stages=stages,
+        energy=st.none() | st.builds(Energy, perhaps, counts, seconds, counts, texts, st.booleans(), perhaps),
     ),
     st.builds(
         Sample,

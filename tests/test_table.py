@@ -276,7 +276,7 @@ def test_a_failed_parity_has_no_time_however_many_rounds_are_good() -> None:
     row = row_of([proof(CASE), *STEADY[:-1], failure(CASE, 5, "parity_failed", "first losses differ")])
     assert row.status == "parity_failed"
     known = {name for name in Row.__struct_fields__ if getattr(row, name) is not None}
-    assert known == {"case", "status", "reason", "rounds", "samples", "parity_fp64", "parity_error", "cost"}
+    assert known == {"case", "status", "reason", "rounds", "samples", "parity_fp64", "parity_error", "cost", "energy"}
     assert row.cost == UNKNOWN
     assert (row.rounds, row.samples) == (0, 0)
 

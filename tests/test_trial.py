@@ -10,7 +10,7 @@ from test_table import CASE, run_of, sensed
 from bench import clock, measuring, quiet, trial, workloads
 from bench.case import Case
 from bench.errors import BenchError
-from bench.messages import Burst, Bursts, Inspected, Warm, Warmed
+from bench.messages import Burst, Bursts, Inspect, Inspected, Warm, Warmed
 from bench.process import WorkerFailed
 from bench.program import Facts, Settings
 from bench.trial import Trial
@@ -19,6 +19,7 @@ MLP = workloads.get("mlp")
 SETTINGS = Settings("eager", "fp32", "flat", "cpu", 2)
 DATA = [(np.zeros((4, 28, 28, 1), np.float32), np.zeros(4, np.int32)) for _ in range(6)]
 WARM = Warm("mlp", "train", "throughput", "", steps=7)
+INSPECT = Inspect()
 
 
 class Fake:
@@ -119,7 +120,7 @@ def test_in_training_nobody_asks_for_logits() -> None:
     made = opened(fake)
     made.warm(WARM)
     made.burst(Burst(2, 3, 2, 1.0))
-    made.inspect()
+    made.inspect(INSPECT)
     assert not any("logits" in call or "infer" in call for call in fake.log)
 
 
@@ -235,7 +236,7 @@ def test_a_gpu_is_listened_to_by_reading_what_it_made(monkeypatch: pytest.Monkey
 
 
 def inspected(
-    monkeypatch: pytest.MonkeyPatch, *, dispatch: float, step: float, batch: int = 4
+    monkeypatch: pytest.MonkeyPatch, *, dispatch: float, step: float, batch: int = 4, question: Inspect = INSPECT
 ) -> tuple[Inspected, Fake]:
     monkeypatch.setattr(clock, "dispatch_seconds", lambda *_, **__: dispatch)
     real = clock.burst
@@ -248,7 +249,7 @@ def inspected(
     made = Trial(fake, MLP, SETTINGS, "train", [(x[:batch], y[:batch]) for x, y in DATA])  # type: ignore[arg-type]
     made.warm(WARM)
     monkeypatch.setattr(clock, "burst", timed)
-    return made.inspect(), fake
+    return made.inspect(question), fake
 
 
 def test_a_call_that_blocks_is_tried_on_one_image(monkeypatch: pytest.MonkeyPatch) -> None:

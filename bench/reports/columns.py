@@ -17,6 +17,7 @@ COLUMNS = (
     *("latency_p50_ms", "latency_p90_ms", "latency_p99_ms"),
     *("peak_memory_mib", "utilisation", "memory_share", "dispatch_share", "bound_by", "input_share"),
     *("parity_fp64", "parity_error"),
+    *("joules_per_step", "joules_per_sample", "watts", "joules_note"),
     *("others_cores", "stolen_cores", "disturbed", "evidence", "measured_seconds", "occupied_seconds"),
     *("provider", "service", "instance", "region", "price_model", "price_as_of"),
     *("usd_per_hour", "usd_per_hour_share"),
@@ -53,7 +54,9 @@ def values(report: Report, row: Row) -> dict[str, Value]:
     }
     found: dict[str, Value] = {}
     for column in COLUMNS:
-        owner = next(owner for owner in (row.case, row.cost, row) if column in money or hasattr(owner, column))
+        owner = next(
+            owner for owner in (row.case, row.cost, row.energy, row) if column in money or hasattr(owner, column)
+        )
         value: Value = money[column] if column in money else getattr(owner, column)
         found[column] = NEVER if isinstance(value, float) and isinf(value) else value
     return found

@@ -10,6 +10,7 @@ from tabulate import tabulate
 from bench.backends import OWN
 from bench.case import Case
 from bench.patience import BUSY
+from bench.reports import joules
 from bench.reports.names import SAID, USUAL, VARIED, called, called_together
 from bench.stats import samples_for
 from bench.table import Report, Row
@@ -21,7 +22,7 @@ SOUND = ("ok", "unsteady", "skipped")
 
 def render(report: Report) -> str:
     parts = [f"# Stepwatch: {report.run.suite.name}", machine_line(report), *money_lines(report)]
-    parts += [*ceiling_lines(report), *noise_lines(report)]
+    parts += [*ceiling_lines(report), *noise_lines(report), *map(plain, joules.lines(report))]
     if report.run.suite.protocol.shortened():
         parts.append("**Shortened protocol: numbers to look at, not to quote.**")
     groups: dict[tuple[str, str, str], list[Row]] = {}
@@ -254,6 +255,8 @@ def columns_of(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
         ("bound by", bound),
         ("parity fp64 / timed", lambda r: f"{error(r.parity_fp64)} / {error(r.parity_error)}"),
     ]
+    if any(row.energy.joules_per_step for row in rows):
+        columns.append(("J/step", lambda r: digits(r.energy.joules_per_step)))
     if report.price:
         mark = "~" if report.price_age == "stale" else ""
         columns.append(("USD/M samples", lambda r: money(r.cost.usd_per_million_samples, mark)))

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from bench import __version__
 from bench.prices import billing
 from bench.prices.book import Price, staleness
-from bench.reports import charts, colours, groups, markdown, money
+from bench.reports import charts, colours, groups, joules, markdown, money
 from bench.reports.html import content
 from bench.reports.marks import Panel
 from bench.table import Report
@@ -68,6 +68,7 @@ def render(reports: Sequence[Report], offers: Sequence[Price] = ()) -> str:
         offers=sold,
         ceilings=[content.plain_lines(markdown.ceiling_lines(report)) for report in groups.runs(reports)],
         unseen=[markdown.noise_lines(report) for report in groups.runs(reports)],
+        joules=dict.fromkeys(line for report in groups.runs(reports) for line in joules.lines(report)),
         protocols=[to_builtins(report.run.suite.protocol) for report in groups.runs(reports)],
         version=__version__,
         data=embedded(data),
