@@ -12,9 +12,9 @@ from test_overhead import NATIVE, of
 from test_table import CASE, MACHINE, sensed
 from test_trial import DATA, MLP, SETTINGS, WARM, Fake
 
-from bench import backends, clock, feeds, measuring, overhead, suite, table, workloads
+from bench import backends, clock, feeds, measuring, overhead, suite, table, trial, workloads
 from bench.errors import BenchError
-from bench.messages import Burst, Bursts
+from bench.messages import Burst, Bursts, Inspect
 from bench.process import WorkerFailed
 from bench.reports import names, whole
 from bench.suite import Filters
@@ -89,6 +89,16 @@ def test_how_much_of_a_step_waits_is_seen_in_turns(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(clock, "burst", burst)
     assert made._input_share() == pytest.approx(0.25)
     assert fed == [True, False] * 9
+
+
+def test_the_joules_of_a_step_are_those_of_its_loader_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(trial.energy, "measure", lambda device, step, feed, fence, **_: asked.append(next(feed)))
+    made = opened(Loading())
+    made.warm(WARM)
+    made.per_burst = 1
+    made.inspect(Inspect(3, 1.0))
+    assert asked == [8]
 
 
 def test_one_process_carries_a_case_however_it_is_fed() -> None:
