@@ -67,6 +67,7 @@ def pilot(worker: Process, subject: Subject, until: float) -> Pilot:
         sensed=bursts.sensed,
         stages=_stages(subject, warmed, bursts),
         first_others_cores=warmed.first_others_cores,
+        wall_ns=bursts.wall_ns,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import proofs, schedule
+from bench import proofs, schedule, search
 from bench.backends import is_own
 from bench.case import Case
 from bench.evidence import Evidence
@@ -74,6 +74,10 @@ class Prover:
         proof = self.records.get(case.worker)
         return proof if isinstance(proof, Proof) else None
 
+    def foretelling(self, case: Case) -> Proof | None:
+        """The proof, where it says what the first losses of the case's own batches are."""
+        return self.of(case) if search.foretold(self.run, case) else None
+
     def _reference(self, case: Case) -> Evidence | None:
         """Another backend's evidence of the same workload: this session's, or that of a proof made before a resume."""
         for group in schedule.groups(p.case for p in self.run.planned):
@@ -99,5 +103,5 @@ class Prover:
         return proofs.path_of(subject, self.run.machine)
 
     def _subject(self, group: list[Case]) -> proofs.Subject:
-        feeds = tuple(sorted({(case.data, case.batch) for case in group}))
+        feeds = tuple(sorted({(case.data, case.batch) for case in group if search.foretold(self.run, case)}))
         return proofs.subject_of(group[0], feeds, self.run.suite.seed)

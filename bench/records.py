@@ -49,7 +49,7 @@ class Pilot(Struct, frozen=True, tag=True):
 
     `settled` is False where the warm-up's cap ended it; `one_image_seconds` see `bench.trial`, `left_over` and
     `quiet_seconds` (the most of it that is allowed) see `bench.quiet`. `first_others_cores`: what other processes used
-    during the first calls.
+    during the first calls. `wall_ns`: of its two bursts.
     """
 
     case: Case
@@ -68,6 +68,7 @@ class Pilot(Struct, frozen=True, tag=True):
     sensed: Sensed
     stages: dict[str, float]
     first_others_cores: float | None = None
+    wall_ns: tuple[Positive, ...] = ()
     schema: int = SCHEMA
 
 
