@@ -85,7 +85,9 @@ class Prover:
             if case.work in self.evidence:
                 break
             if group[0].work == case.work and proof and not proof.broken:
-                path = self._path(self._subject(group))
+                # As it was made: without a batch that did not fit.
+                held = [c for c in group if f"{c.phase}/{c.data}/{c.batch}" in proof.first_losses] or group
+                path = self._path(self._subject(held))
                 if path.exists():
                     self.evidence[case.work] = proofs.load(path)
         return self.evidence.get(case.work)

@@ -16,6 +16,7 @@ from bench.suite import Planned
 BEST = 4  # as many of a search's batches are measured in rounds, by their pilots, and the largest that fits
 # Seconds. A pilot makes about a hundred steps: of the next batch, whose step takes twice as long, half its deadline.
 LONGEST_STEP = 0.5
+PASSED_OVER = ("error", "parity_failed")  # such a failure says nothing of larger batches
 FORETOLD = 64  # a larger one of a search is not computed in fp64 first, which might take minutes or not fit itself
 FEED_BYTES = 2**30  # of all batches that lie on the device, where a search may have fewer of them
 FEWEST = 5  # batches of a feed: the first losses are those of so many steps
@@ -25,14 +26,14 @@ class Search(Struct, frozen=True):
     """One searched family. `rates`: samples per second by the pilots of the batches that fit.
 
     `slow`: of these, the last one, where its step took too long to be measured. `end`: why none larger was tried, ""
-    while the search goes on; `oom`: that it was for want of memory.
+    while the search goes on; `oom`: the batch that did not fit.
     """
 
     cases: tuple[Case, ...]
     rates: dict[int, float]
     slow: int = 0
     end: str = ""
-    oom: bool = False
+    oom: int = 0
 
     @property
     def measured(self) -> list[int]:
@@ -118,7 +119,7 @@ def of(run: Run, records: dict[Key, Record]) -> tuple[Search, ...]:
 
 def results(searches: Iterable[Search]) -> set[Case]:
     """The cases whose want of memory is what a search has found, and no failure of the run."""
-    return {one.cases[len(one.rates)] for one in searches if one.oom and one.rates}
+    return {case for one in searches if one.rates for case in one.cases if case.batch == one.oom}
 
 
 def _planned(run: Run, case: Case) -> Planned:
@@ -141,8 +142,10 @@ def _search(cases: list[Case], records: dict[Key, Record]) -> Search:
     found = tuple(cases)
     for case in cases:
         record = records.get((case, PILOT_ROUND))
+        if isinstance(record, Failure) and record.status in PASSED_OVER:
+            continue
         if isinstance(record, Failure):
-            oom = record.status == "oom"
+            oom = case.batch if record.status == "oom" else 0
             what = "did not fit" if oom else f"is {record.status}"
             return Search(found, rates, 0, f"batch {case.batch} {what}", oom)
         if not isinstance(record, Pilot):
@@ -152,7 +155,8 @@ def _search(cases: list[Case], records: dict[Key, Record]) -> Search:
         if seconds > LONGEST_STEP:
             what = f"a step of batch {case.batch} took {seconds:.2g} s, over the search's limit of {LONGEST_STEP:g} s"
             return Search(found, rates, case.batch, what)
-    return Search(found, rates, 0, f"batch {cases[-1].batch} is the largest that is tried")
+    end = f"batch {cases[-1].batch} is the largest that is tried" if rates else "no batch could be measured"
+    return Search(found, rates, 0, end)
 
 
 def _step_seconds(pilot: Pilot) -> float:
