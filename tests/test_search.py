@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from seeding import Copy
 from test_table import CASE, JAX, failure, pilot, proof, rounds_of, rows_of, run_of, sample
 
-from bench import doubling, folder, prover, records, schedule, search, table
+from bench import doubling, folder, measuring, prover, records, schedule, search, table
 from bench.__main__ import main
 from bench.case import Case
 from bench.errors import BenchError
@@ -145,6 +145,10 @@ def test_what_was_measured_before_a_smaller_one_did_not_fit_keeps_its_number() -
     assert search.why_not(run, at(256), latest([oom(at(64)), pilot(at(256))])) == ""
 
 
+def test_a_larger_batch_that_did_not_fit_says_nothing_of_a_smaller_one() -> None:
+    assert search.why_not(run_of(at(64), at(256)), at(64), latest([oom(at(256))])) == ""
+
+
 SIZES = (16, 32, 64, 128)
 RUN = run_of(*searched(*SIZES), rounds=1)
 
@@ -164,6 +168,8 @@ def test_a_search_ends_at_the_first_batch_that_fails_or_is_slow(found: list[Reco
     assert search.why_not(RUN, at(128), made) == f"{why}; larger batches are not tried"
     (one,) = search.of(RUN, made)
     assert (one.end, one.measured) == (why, [16, 32])
+    if isinstance(found[0], Failure):
+        assert search.why_not(RUN, at(64), made) == "", "it failed by itself"
     assert one.oom == (64 if found[0] == oom(at(64)) else 0)
 
 
@@ -204,8 +210,8 @@ def test_the_best_pilots_and_the_largest_are_measured() -> None:
     sizes = (16, 32, 64, 128, 256, 512, 1024)
     run = run_of(*searched(*sizes), rounds=1)
     rates = {16: 100, 32: 700, 64: 900, 128: 950, 256: 600, 512: 500, 1024: 90}
-    made = latest([took(at(size), size / rate) for size, rate in rates.items() if size < 512])
-    assert search.of(run, made)[0].measured != []
+    made = latest([took(at(size), size / rate / 1000) for size, rate in rates.items() if size < 1024])
+    assert [search.why_not(run, at(size), made) for size in sizes] == [""] * 7, "the search is not over"
     quick = latest([took(at(size, CASE), size / (rates[size] * 1000)) for size in sizes])
     (one,) = search.of(run, quick)
     assert one.measured == [32, 64, 128, 256, 1024]
@@ -252,6 +258,36 @@ def test_a_proof_covers_the_batches_of_a_search_up_to_64_and_all_that_are_named(
     held = [case.batch for case in group if runner.prover.foretelling(case)]
     assert held == [16, 32, 64, 512]
     assert all(runner.prover.of(case) for case in group)
+
+
+class Open:
+    """A worker that is open, and asked nothing."""
+
+    cold = True
+
+    @property
+    def process(self) -> "Open":
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("size", "foretold"), [(64, True), (128, False)])
+def test_first_losses_are_held_against_a_proof_where_it_has_them(
+    size: int, foretold: bool, work: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def measure(worker: object, subject: Any, until: float) -> None:
+        asked.append(subject.proof)
+        raise WorkerFailed(Failed("error", "seeded"))
+
+    monkeypatch.setattr(measuring, "pilot", measure)
+    runner = work(*searched(*SIZES), found=(proof(CASE),))
+    runner.started = Open()  # type: ignore[assignment]
+    runner._measure(schedule.Work("pilot", (at(size),)), [at(size)], None)
+    assert [one is not None for one in asked] == [foretold]
 
 
 def test_the_large_batches_of_a_search_are_fewer() -> None:
