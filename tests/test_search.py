@@ -84,6 +84,8 @@ def test_a_dry_run_says_that_a_search_may_end_sooner(here: Path, capsys: pytest.
     assert "14 processes: 0 proofs, 0 ceilings, 12 pilots, 2 rounds" in said
     assert "1 searches for a batch: all of their pilots are counted, but a search may end sooner" in said
     assert "at most 5 batches are then measured in rounds" in said
+    # Twelve pilots and two rounds of five batches, 300 s each, and a minute of patience.
+    assert "At most 1 h 51 min" in said
     assert main(["run", "smoke", "--dry-run"]) == 0
     assert "searches" not in capsys.readouterr().out
 
@@ -354,6 +356,7 @@ def test_a_proof_that_fails_otherwise_fails_for_all(
     runner._prove([at(16), at(256)])
     assert {record.status for record in runner.records.values() if isinstance(record, Failure)} == {"crashed"}
     assert len(runner.records) == 2
+    assert Crashing.made == [[16, 256]], "it is not made again"
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------
@@ -391,6 +394,8 @@ def test_a_best_batch_at_the_end_of_what_was_tried_may_have_a_better_above_it() 
     assert "the best batch is the largest that was measured; a larger one might be faster" in told(*best_last, slow)
     assert "not told apart" not in told(*best_last, slow)
     assert "might be faster" not in told(*best_last, oom(at(64)))
+    inside = [*measured(16, *[16.0] * 6), *measured(32, *[40.0] * 6), slow]
+    assert "might be faster" not in told(*inside)
 
 
 def test_too_few_rounds_tell_no_batches_apart() -> None:
@@ -402,6 +407,7 @@ def test_a_batch_that_failed_in_rounds_is_not_the_best() -> None:
     broken = [record for record in measured(64, *[1.0] * 6) if record.origin.round != 5]
     said = told(*measured(16, *[16.0] * 6), *broken, failure(at(64), 5), oom(at(128)), sizes=(16, 64, 128))
     assert "batch 64 is error, and is not held against the others" in said
+    assert "not told apart" not in said
     assert "| 16 |" in " ".join(said.split())
 
 

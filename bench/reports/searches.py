@@ -10,7 +10,7 @@ from bench.search import BEST, FORETOLD, LONGEST_STEP, Search
 from bench.table import Report, Row
 
 TITLE = "The search for a batch"
-HEAD = ("workload", "phase", "program", "largest that fits", "it ended because", "best batch", "samples/s (95 %)")
+HEAD = ("workload", "phase", "program", "largest that fitted", "it ended because", "best batch", "samples/s (95 %)")
 NOTE = (
     f'`batch = "auto"`: each batch is twice the one before, until one does not fit or its step takes over '
     f"{LONGEST_STEP:g} s. What fits, fits beside the batches of its feed. The pilots choose the {BEST} best; these and "
