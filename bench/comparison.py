@@ -58,6 +58,8 @@ def make(asked: Asked, deadline: float) -> tuple[Comparison, Path]:
     suite = programs.suite(paths) if paths else load(find(asked.suite or ""))
     planned = programs.plan(looked, here, _device(asked, here)) if looked else plan(suite, here, asked.filters)
     kept = [p for p in planned if not p.status]
+    if any(p.searched for p in planned):
+        raise BenchError(f'suite {suite.name}: a gate compares batches that are known; put numbers for batch = "auto"')
     if skipped := [p for p in planned if p.status == "skipped"]:
         raise BenchError(
             f"suite {suite.name}: '{skipped[0].case}' cannot be measured here: {skipped[0].reason}; "

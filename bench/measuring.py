@@ -73,6 +73,7 @@ def pilot(worker: Process, subject: Subject, until: float, *, energy: bool = Fal
         first_others_cores=warmed.first_others_cores,
         input_share=inspected.input_share,
         energy=inspected.energy,
+        wall_ns=bursts.wall_ns,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import proofs, schedule
+from bench import proofs, schedule, search
 from bench.backends import is_own
 from bench.case import Case
 from bench.evidence import Evidence
@@ -74,6 +74,10 @@ class Prover:
         proof = self.records.get(case.worker)
         return proof if isinstance(proof, Proof) else None
 
+    def foretelling(self, case: Case) -> Proof | None:
+        """The proof, where it says what the first losses of the case's own batches are."""
+        return self.of(case) if search.foretold(self.run, case) else None
+
     def _reference(self, case: Case) -> Evidence | None:
         """Another backend's evidence of the same workload: this session's, or that of a proof made before a resume."""
         for group in schedule.groups(p.case for p in self.run.planned):
@@ -81,7 +85,9 @@ class Prover:
             if case.work in self.evidence:
                 break
             if group[0].work == case.work and proof and not proof.broken:
-                path = self._path(self._subject(group))
+                # As it was made: without a batch that did not fit.
+                held = [c for c in group if f"{c.phase}/{c.data}/{c.batch}" in proof.first_losses] or group
+                path = self._path(self._subject(held))
                 if path.exists():
                     self.evidence[case.work] = proofs.load(path)
         return self.evidence.get(case.work)
@@ -99,5 +105,5 @@ class Prover:
         return proofs.path_of(subject, self.run.machine)
 
     def _subject(self, group: list[Case]) -> proofs.Subject:
-        feeds = tuple(sorted({(case.data, case.batch) for case in group}))
+        feeds = tuple(sorted({(case.data, case.batch) for case in group if search.foretold(self.run, case)}))
         return proofs.subject_of(group[0], feeds, self.run.suite.seed)

@@ -49,7 +49,7 @@ class Pilot(Struct, frozen=True, tag=True):
 
     `settled` is False where the warm-up's cap ended it; `one_image_seconds` see `bench.trial`, `left_over` and
     `quiet_seconds` (the most of it that is allowed) see `bench.quiet`. `first_others_cores`: what other processes used
-    during the first calls. `input_share`: of a host-fed step, what waits for its batch.
+    during the first calls. `input_share`: of a host-fed step, what waits for its batch. `wall_ns`: of its two bursts.
     """
 
     case: Case
@@ -70,6 +70,7 @@ class Pilot(Struct, frozen=True, tag=True):
     first_others_cores: float | None = None
     input_share: float | None = None
     energy: Energy | None = None
+    wall_ns: tuple[Positive, ...] = ()
     schema: int = SCHEMA
 
 

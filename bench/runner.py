@@ -6,7 +6,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from bench import backends, feeds, measuring, proofs, schedule, workloads
+from bench import backends, feeds, measuring, proofs, schedule, search, workloads
 from bench.backends import is_own
 from bench.case import Case
 from bench.messages import Failed, Measure, Measured
@@ -70,6 +70,9 @@ class Runner:
                 coming = [self._left(next_) for next_, _ in todo[place : place + AT_ONCE] if next_.kind == "proof"]
                 self.prover.begin(filter(None, coming))
                 left = self._left(work)  # a failed proof or pilot has meanwhile taken its cases out
+                if work.kind == "pilot" and not left and search.why_not(self.run, work.cases[0], self.records):
+                    watch.skip(work.expected)
+                    continue
                 watch.begin(_label(work), work.expected)
                 following = todo[place + 1][0] if place + 1 < len(todo) else None
                 watch.end(self._do(work, left, following) if left else "not needed")
@@ -116,8 +119,13 @@ class Runner:
         try:
             verdict, cached = self.prover.finish(cases)
         except WorkerFailed as error:
+            smaller = search.without_largest(cases) if error.failed.status == "oom" else []
             for case in cases:
-                self._fail(case, PILOT_ROUND, error.failed, self.prover.log(case))
+                if case not in smaller:
+                    self._fail(case, PILOT_ROUND, error.failed, self.prover.log(case))
+            if smaller:  # one batch that does not fit must not take the others with it
+                self.prover.begin([smaller])
+                self._prove(smaller)
             return
         proof = Proof(
             worker=case.worker,
@@ -165,8 +173,8 @@ class Runner:
                 assert self.started
                 worker = self.started.process
                 feed, proof, origin = (
-                    "" if is_own(case.backend) else self._feed(case.workload, case.data, case.batch),
-                    self.prover.of(case),
+                    self._feed_of(case),
+                    self.prover.foretelling(case),
                     self._origin(case, number),
                 )
                 # Its compile cache holds this case only once a process of it has come to its end; and may be gone.
@@ -226,11 +234,17 @@ class Runner:
             name = f"round{work.round}-{case.worker_file}"
         return self.log / f"{name}.log"
 
-    def _feed(self, name: str, data: str, batch: int) -> str:
-        """The file of a case's batches, drawn when first wanted."""
+    def _feed_of(self, case: Case) -> str:
+        if is_own(case.backend):
+            return ""
+        return self._feed(case.workload, case.data, case.batch, search.feed(self.run, case))
+
+    def _feed(self, name: str, data: str, batch: int, fewer: int = 0) -> str:
+        """The file of a case's batches, drawn when first wanted; of `fewer` than the suite says, in a folder apart."""
         workload = workloads.get(name)
-        path = feeds.file(self.folder / "cache" / "feeds", workload, data, batch)
-        count = self.run.suite.protocol.feed
+        count = fewer or self.run.suite.protocol.feed
+        apart = "feeds" if count == self.run.suite.protocol.feed else f"feeds-{count}"
+        path = feeds.file(self.folder / "cache" / apart, workload, data, batch)
         if not path.exists():
             try:
                 feeds.write(path, workload, data=data, size=batch, count=count, seed=self.run.suite.seed)

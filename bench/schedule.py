@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import backends
+from bench import backends, search
 from bench.backends import is_own
 from bench.case import Case
 from bench.records import PILOT_ROUND, Failure, Key, Proof, Record
@@ -24,12 +24,17 @@ class Work(Struct, frozen=True):
     kind: str
     cases: tuple[Case, ...]
     round: int = PILOT_ROUND
+    most: int = 0  # so many of the cases come to be measured, where not all do
+
+    @property
+    def count(self) -> int:
+        return self.most or len(self.cases)
 
     @property
     def expected(self) -> float:
         if self.kind in ("proof", "ceiling"):
             return EXPECTED[self.kind]
-        return EXPECTED["start"] + EXPECTED["case"] * len(self.cases)
+        return EXPECTED["start"] + EXPECTED["case"] * self.count
 
 
 def works(run: Run) -> list[Work]:
@@ -39,9 +44,12 @@ def works(run: Run) -> list[Work]:
     proofs_ = [Work("proof", tuple(group)) for group in wanted]
     first = for_ceilings(cases) if run.suite.protocol.ceilings else []
     ceilings = [Work("ceiling", (case,)) for case in first]
-    pilots = [Work("pilot", (case,)) for case in cases]
+    pilots = [Work("pilot", (case,)) for case in search.rising(cases)]
     ordered = rounds(cases, count=run.suite.rounds, seed=run.suite.seed)
-    return proofs_ + ceilings + pilots + [Work("round", tuple(group), n) for n, order in ordered for group in order]
+    rounds_ = [
+        Work("round", tuple(group), n, search.most(run.planned, group)) for n, order in ordered for group in order
+    ]
+    return proofs_ + ceilings + pilots + rounds_
 
 
 def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
@@ -55,7 +63,7 @@ def left(run: Run, work: Work, made: dict[Key, Record]) -> list[Case]:
     if work.kind == "ceiling":
         known = ceiling_key(work.cases[0]) in made or not any(_measurable(p, made) for p in run.planned)
         return [] if known else list(work.cases)
-    open_cases = [case for case in work.cases if (case, work.round) not in made]
+    open_cases = [c for c in work.cases if (c, work.round) not in made and not search.why_not(run, c, made)]
     if work.kind == "pilot":
         return open_cases
     failures = Counter(r.case for r in made.values() if isinstance(r, Failure))

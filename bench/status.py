@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from bench import search
 from bench.backends import is_own
 from bench.records import PILOT_ROUND, Failure, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
@@ -28,6 +29,8 @@ def of(
         if worst.origin.round == PILOT_ROUND:
             return worst.status, worst.reason + where
         return worst.status, f"{len(failures)} of {run.suite.rounds} rounds failed: {worst.reason}{where}"
+    if not samples and (reason := search.why_not(run, planned.case, records)):
+        return "skipped", reason
     said: list[tuple[str, str]] = []
     pilot = records.get((planned.case, PILOT_ROUND))
     if isinstance(pilot, Pilot) and not pilot.settled:

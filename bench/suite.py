@@ -6,13 +6,13 @@ import tomllib
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from bench import backends, datasets, workloads
+from bench import backends, datasets, doubling, workloads
 from bench.case import Case
 from bench.errors import BenchError
 from bench.gate import HARMLESS, MARGIN
@@ -21,6 +21,7 @@ from bench.recipe import RECIPES
 
 MAX_BATCH = 2**20
 Chained = Annotated[int, Meta(ge=1, le=32)]  # a program keeps the losses of 32 steps
+Size = Annotated[int, Meta(ge=1, le=MAX_BATCH)] | Literal["auto"]
 Words = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
@@ -52,7 +53,7 @@ class Matrix(Struct, frozen=True, forbid_unknown_fields=True):
     measure: Words = ("throughput",)
     precision: Words = ("fp32",)
     layout: Words = ("default",)
-    batch: Annotated[tuple[Annotated[int, Meta(ge=1, le=MAX_BATCH)], ...], Meta(min_length=1)] = (64,)
+    batch: Annotated[tuple[Size, ...], Meta(min_length=1)] | Literal["auto"] = (64,)
     data: Words = ("auto",)
     device: Words = ("auto",)
     threads: Annotated[tuple[Annotated[int, Meta(ge=0, le=4096)], ...], Meta(min_length=1)] = (0,)
@@ -63,7 +64,8 @@ class Matrix(Struct, frozen=True, forbid_unknown_fields=True):
 
     def axes(self) -> dict[str, tuple[object, ...]]:
         """The lists that are multiplied, by the case's axis."""
-        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "margin"}
+        axes = {name: getattr(self, name) for name in self.__struct_fields__ if name != "margin"}
+        return axes | {"batch": doubling.batches(self.batch)}
 
 
 class Suite(Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,13 +91,14 @@ class Filters(Struct, frozen=True):
 class Planned(Struct, frozen=True):
     """A case, and why it will not be measured: `status` is "" or `unsupported` or `skipped`, with its reason.
 
-    `margin`: how much slower a gate lets it become.
+    `margin`: how much slower a gate lets it become. `searched`: its batch is one that a search tries.
     """
 
     case: Case
     status: str = ""
     reason: str = ""
     margin: float = MARGIN
+    searched: bool = False
 
 
 KNOWN: dict[str, Sequence[object]] = {
@@ -215,7 +218,8 @@ def plan(suite: Suite, machine: Machine, filters: Filters = NO_FILTERS) -> list[
             if case in planned or asked in seen:
                 raise BenchError(f"suite {suite.name}: the case '{asked}' is there twice (matrix[{index}]); remove one")
             seen.add(asked)
-        planned |= {case: replace(_planned(case), margin=matrix.margin) for case, _ in cases}
+        told = {"margin": matrix.margin, "searched": doubling.searched(matrix.batch)}
+        planned |= {case: replace(_planned(case), **told) for case, _ in cases}
     kept = [p for p in planned.values() if _passes(p.case, filters)]
     if not kept:
         raise BenchError(

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import backends, bounds, break_even, datasets, joules, noise, stats
+from bench import backends, bounds, break_even, datasets, joules, noise, search, stats
 from bench.bounds import Bounds, Ceilings
 from bench.break_even import step_ns
 from bench.case import Case
@@ -91,6 +91,7 @@ class Report(Struct, frozen=True):
     price_age: str
     ceilings: tuple[Ceilings, ...] = ()
     no_ceilings: tuple[str, ...] = ()
+    searches: tuple[search.Search, ...] = ()
 
 
 def report(run: Run, records: dict[Key, Record], price: Price | None) -> Report:
@@ -102,7 +103,9 @@ def report(run: Run, records: dict[Key, Record], price: Price | None) -> Report:
     rows = [_row(run, planned, rare, samples.get(planned.case, {}), found) for planned in run.planned]
     compared = _relative(run, _repaid(rows, records, samples), samples)
     lacking = [f"{r.backend} {r.mode}: {r.reason}" for r in records.values() if isinstance(r, Ceiling) and r.reason]
-    return repriced(Report(run, tuple(compared), None, "", tuple(filter(None, found.values())), tuple(lacking)), price)
+    rates = tuple(filter(None, found.values()))
+    made = Report(run, tuple(compared), None, "", rates, tuple(lacking), search.of(run, records))
+    return repriced(made, price)
 
 
 def repriced(report: Report, price: Price | None) -> Report:

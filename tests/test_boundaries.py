@@ -116,6 +116,8 @@ PURE = (
         "bench.compare",
         "bench.history",
         "bench.api",
+        "bench.search",
+        "bench.doubling",
     ),
 )
 RUNNING = {
@@ -311,6 +313,8 @@ MADE_UP: list[tuple[Rule, str, str, str]] = [
     (pure, "bench.break_even", "from bench.measuring import sample", "bench.break_even: bench.measuring"),
     (pure, "bench.status", "from bench import runner", "bench.status: bench.runner"),
     (pure, "bench.joules", "from bench import clock", "bench.joules: bench.clock"),
+    (pure, "bench.search", "from bench import measuring", "bench.search: bench.measuring"),
+    (pure, "bench.doubling", "from bench import process", "bench.doubling: bench.process"),
     (pure, "bench.patience", "from bench.process import Process", "bench.noise: bench.process"),  # what noise imports
     (apart, "bench.runner", "from bench.worker import Worker", "bench.runner: bench.worker"),
     *(

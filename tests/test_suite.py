@@ -62,6 +62,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # What is wrong -> the file, and words of the message: what was wanted, where, what was found.
 BAD: dict[str, tuple[str | bytes, Sequence[str]]] = {
+    "a search beside numbers": (
+        source({"batch": '[64, "auto"]'}),
+        ["matrix[0]", '"auto" alone', "64, auto"],
+    ),
+    "a search twice": (source({"batch": '["auto", "auto"]'}), ['numbers or "auto" alone', "auto, auto"]),
+    "a search of another name": (source({"batch": '"largest"'}), ["'largest'", "$.matrix[0].batch"]),
+    "a search and one of its batches": (source({"batch": '"auto"'}, {"batch": "[64]"}), ["batch 64' is there twice"]),
     "workload": (source({"workload": '["mpl"]'}), ["no workload 'mpl'", "cnn", "mlp_dropout", "did you mean"]),
     "backend": (source({"backend": '["pytorch"]'}), ["no backend 'pytorch'", "null, tensorflow, torch"]),
     "mode": (source({"mode": '["fast"]'}), ["no mode 'fast'", "matrix[0]", "eager", "graph", "compiled"]),
@@ -88,7 +95,7 @@ BAD: dict[str, tuple[str | bytes, Sequence[str]]] = {
     "zeros": (b"\0" * 64, ["line 1"]),
     "deeper than the parser goes": ("x = " + "[" * 20_000 + "]" * 20_000, ["suite.toml"]),
     "a number of 5000 digits": (source({"batch": f"[{'9' * 5000}]"}), ["suite.toml"]),
-    "not a list": (source({"batch": "64"}), ["`array`, got `int`", "$.matrix[0].batch"]),
+    "not a list": (source({"batch": "64"}), ["`str | array`, got `int`", "$.matrix[0].batch"]),
     "text for a list": (source({"workload": '"mlp"'}), ["`array`, got `str`", "$.matrix[0].workload"]),
     "number for a name": (source({"mode": "[1]"}), ["`str`, got `int`", "$.matrix[0].mode[0]"]),
     "unknown axis": (source({"batches": "[64]"}), ["unknown field `batches`", "$.matrix[0]"]),

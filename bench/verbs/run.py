@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import datasets, machine, programs, runner, schedule, status
+from bench import datasets, machine, programs, runner, schedule, search, status
 from bench import folder as folders
 from bench import run as runs
 from bench.backends import OWN
@@ -107,7 +107,8 @@ def _conclude(folder: Path, at: book.Price | None, offers: Sequence[book.Price])
     sys.stdout.write(table)
     print(f"\nRun folder: {folder} (the page: {folder / 'report.html'})")
     print(_data_line(made.run))
-    return status.exit_code(row.status for row in made.rows)
+    found = search.results(made.searches)
+    return status.exit_code(row.status for row in made.rows if row.case not in found)
 
 
 def dry_run(request: Request) -> int:
@@ -135,7 +136,12 @@ def dry_run(request: Request) -> int:
         f"{seconds['ceiling']:g} s a backend's ceilings, {seconds['start']:g} s to start a process, "
         f"{seconds['case']:g} s a case in it (warm-up, bursts, compilation)."
     )
-    bound = request.patience + run.deadline * sum(1 if w.kind == "proof" else len(w.cases) for w in works)
+    if searches := len(search.of(run, made)):
+        print(
+            f"{searches} searches for a batch: all of their pilots are counted, but a search may end sooner; "
+            f"of each at most {search.BEST + 1} batches are then measured in rounds."
+        )
+    bound = request.patience + run.deadline * sum(1 if w.kind == "proof" else w.count for w in works)
     print(
         f"At most {duration(bound)}: every proof, and every case of every other process, may take its deadline of "
         f"{run.deadline:g} s before it is killed, and a busy machine is waited for {request.patience:g} s in all."

@@ -59,6 +59,7 @@ def render(reports: Sequence[Report], offers: Sequence[Price] = ()) -> str:
         results=content.results(reports),
         costs=content.costs(reports),
         overheads=content.overheads(reports),
+        searches=content.searches(reports),
         proofs=content.proofs(reports),
         noise=content.noise(reports),
         without=content.without_number(reports),

@@ -16,6 +16,7 @@ from bench.prices.rows import Price
 from bench.reports import groups, markdown
 from bench.reports import money as together
 from bench.reports import overheads as over
+from bench.reports import searches as sought
 from bench.reports.markdown import digits
 from bench.reports.names import called
 from bench.table import Report, Row
@@ -230,6 +231,23 @@ def overheads(reports: Sequence[Report]) -> list[Table]:
             if lines:
                 title = kind.title + (f" (run {number})" if several else "")
                 found.append(Table(title, kind.head[0], kind.head[1:], tuple(lines), kind.note.replace("`", "")))
+    return found
+
+
+def searches(reports: Sequence[Report]) -> list[Table]:
+    """What each search for a batch found, a table a run."""
+    found, several = [], len(groups.runs(reports)) > 1
+    for number, report in enumerate(groups.runs(reports), 1):
+        lines: list[Line] = []
+        said: list[str] = []
+        for one in report.searches:
+            workload, phase, name, *rest = sought.cells(report, one)
+            lines.append(Line(name, one.cases[0].backend, tuple(map(Cell, (workload, phase, *rest)))))
+            said += sought.remarks(report, one)
+        if lines:
+            title = sought.TITLE + (f" (run {number})" if several else "")
+            heads = (*sought.HEAD[:2], *sought.HEAD[3:])
+            found.append(Table(title, sought.HEAD[2], heads, tuple(lines), sought.NOTE.replace("`", ""), tuple(said)))
     return found
 
 
