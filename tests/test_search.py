@@ -281,7 +281,7 @@ def test_first_losses_are_held_against_a_proof_where_it_has_them(
 ) -> None:
     asked: list[Any] = []
 
-    def measure(worker: object, subject: Any, until: float) -> None:
+    def measure(worker: object, subject: Any, until: float, **_: object) -> None:
         asked.append(subject.proof)
         raise WorkerFailed(Failed("error", "seeded"))
 
