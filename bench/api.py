@@ -16,6 +16,7 @@ from bench import run as runs
 from bench import table
 from bench.case import Case
 from bench.errors import BenchError
+from bench.joules import Joules
 from bench.prices import asked
 from bench.prices.asked import Asked, choose
 from bench.prices.book import Price
@@ -134,7 +135,7 @@ def load(folder: Path | str) -> Loaded:
 
 def _kind(column: str) -> Any:
     """What a column holds where it is known."""
-    typed = {f.name: f.type for owner in (Price, Row, Cost, Case) for f in msgspec.structs.fields(owner)}
+    typed = {f.name: f.type for owner in (Price, Row, Cost, Joules, Case) for f in msgspec.structs.fields(owner)}
     found = typed.get(column, Decimal if column.startswith("usd_") else str)
     kinds = {kind for kind in get_args(found) if kind is not NoneType} or {found}
     return next(iter(kinds))

@@ -33,7 +33,7 @@ class Backend(Struct, frozen=True):
     `computes`: its steps do the workload's work, so that they have rivals and a price. `sets`: the environment
     variables that its adapter sets itself, whatever the shell says. `engine`: what Keras runs on in this row.
     `chains`: the modes and devices ("graph", "gpu") in which one call can make several steps. `loads`: its programs
-    offer `load`, see `bench.program.HostFed`.
+    offer `load`, see `bench.program.HostFed`, whose batches are made by `loader_threads` beside the step.
     `adapter`: the module of another package that is its adapter; `offered_by`: the distribution that offers the row.
     """
 
@@ -50,6 +50,7 @@ class Backend(Struct, frozen=True):
     engine: str = ""
     chains: tuple[str, ...] = ()
     loads: bool = False
+    loader_threads: int = 0
     adapter: str = ""
     offered_by: str = ""
 

@@ -90,12 +90,13 @@ def idle_threads(case: Case, records: Iterable[object]) -> str:
 
 
 def of(case: Case, workload: Workload, step: float, pilot: Pilot, found: Ceilings | None) -> Bounds:
-    """`step`: seconds. The largest of the three shares is what bounds it."""
+    """`step`: seconds. The largest of the shares is what bounds it, of a host-fed step its waiting for input too."""
     if found is None:
         return Bounds()
     arithmetic, memory = _floors(case, workload, case.batch, found)
     dispatch = _dispatch(case, workload, step, pilot, found)
     shares = {"dispatch": dispatch, "arithmetic": arithmetic / step, "memory": memory / step}
+    shares |= {} if pilot.input_share is None else {"input": pilot.input_share}
     bound_by = max(shares, key=lambda name: shares[name])
     return Bounds(shares["arithmetic"], shares["memory"], dispatch, bound_by)
 

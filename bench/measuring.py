@@ -6,6 +6,7 @@ from time import monotonic
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench import backends, parity, workloads
 from bench.backends import is_own
@@ -54,6 +55,8 @@ def pilot(worker: Process, subject: Subject, until: float, *, energy: bool = Fal
     asked = Inspect(calls, min(ENERGY_SECONDS, (until - monotonic()) / 4)) if energy else Inspect()
     inspected = worker.expect(asked, Inspected, until)
     check_bursts(subject.case, bursts, inspected.quiet_seconds)
+    if inspected.fed_losses and subject.proof is not None:
+        _check_losses(replace(subject.case, phase="train"), inspected.fed_losses, subject.proof)
     return Pilot(
         case=subject.case,
         origin=subject.origin,
@@ -130,7 +133,7 @@ def warm(worker: Process, subject: Subject, until: float, steps: int = 0) -> War
     warmed = worker.expect(question, Warmed, until)
     _check_mode(case, warmed)
     if subject.proof is not None and foretold:
-        _check_losses(case, warmed, subject.proof)
+        _check_losses(case, warmed.losses, subject.proof)
     return warmed
 
 
@@ -146,15 +149,17 @@ def _check_mode(case: Case, warmed: Warmed) -> None:
         raise WorkerFailed(Failed("error", what))
 
 
-def _check_losses(case: Case, warmed: Warmed, proof: Proof) -> None:
+def _check_losses(case: Case, losses: tuple[float, ...], proof: Proof) -> None:
     workload = workloads.get(case.work)
     feed = f"{case.phase}/{case.data}/{case.batch}"
+    if feed not in {**proof.first_losses, **proof.broken_feeds}:
+        raise WorkerFailed(Failed("error", f"the proof lacks batch {case.batch}, which did not fit when it was made"))
     if feed in proof.broken_feeds:
         raise WorkerFailed(Failed("parity_failed", proof.broken_feeds[feed]))
     wanted = np.array(proof.first_losses[feed])
     stochastic = case.phase == "train" and workload.deterministic() != workload
     allowed = STOCHASTIC_TOLERANCE if stochastic else parity.tolerance(workload, case.precision)
-    far = parity.first_losses_differ(warmed.losses, wanted, allowed)
+    far = parity.first_losses_differ(losses, wanted, allowed)
     if far is not None:
         what = f"first losses of the timed process differ by {far:.2g} from the proof's, allowed {allowed:.0e}"
         raise WorkerFailed(Failed("parity_failed", what))
@@ -179,7 +184,8 @@ def check_bursts(case: Case, bursts: Bursts, quiet_seconds: float) -> None:
             f"allowed {allowed * 1e3:.3g}: the fence does not wait for all of it"
         )
     busy = statistics.median(cpu / wall for cpu, wall in zip(bursts.cpu_ns, bursts.wall_ns, strict=True))
-    threads = case.threads + (case.input == "host")  # a loader's own thread works beside the pool
+    # A loader's own thread works beside the pool.
+    threads = case.threads + (backends.recorded(case.backend).loader_threads if case.input == "host" else 0)
     long_enough = statistics.median(bursts.wall_ns) >= SHORTEST_BURST_NS
     if case.device == "cpu" and long_enough and busy > threads + BESIDE_THE_POOL:
         raise error(f"the timed steps used {busy:.2f} cores, {case.threads} threads were asked for")

@@ -153,7 +153,8 @@ class Inspected(Struct, frozen=True, tag=True):
     """`dispatch_seconds`: until a call returns. `one_image_seconds`: of a step on one image, None where not wanted.
 
     `quiet_seconds`: the most work that may go on after a fence. `input_share`: of a host-fed step, what the same step
-    does not take on batches that are on the device; None where it is fed from there.
+    does not take on batches that are on the device; None where it is fed from there. `fed_losses`: of the first
+    training steps by the loader, where the case is inference.
     """
 
     dispatch_seconds: float
@@ -161,6 +162,7 @@ class Inspected(Struct, frozen=True, tag=True):
     quiet_seconds: float
     input_share: float | None = None
     energy: Energy | None = None
+    fed_losses: tuple[float, ...] = ()
 
 
 class Measured(Struct, frozen=True, tag=True):

@@ -40,7 +40,11 @@ from bench.tally import Tally
 def recorded(path: Path, *, retry: bool) -> dict[Key, Record]:
     """The records that hold; without those of failures where they are to be made again."""
     found, _ = read(path)
-    return {name: record for name, record in latest(found).items() if not (retry and failed(record))}
+    kept = latest(found)
+    again = {name: record for name, record in kept.items() if retry and failed(record)}
+    # A proof that was made without a batch that did not fit is to be made again, with it.
+    lacking = {r.case.worker for r in again.values() if isinstance(r, Failure) and r.reason == search.PROOF_DID_NOT_FIT}
+    return {name: record for name, record in kept.items() if name not in again and name not in lacking}
 
 
 class Runner:
@@ -119,10 +123,12 @@ class Runner:
         try:
             verdict, cached = self.prover.finish(cases)
         except WorkerFailed as error:
-            smaller = search.without_largest(cases) if error.failed.status == "oom" else []
+            failed, smaller = error.failed, list[Case]()
+            if failed.status == "oom":
+                failed, smaller = Failed("oom", search.PROOF_DID_NOT_FIT), search.without_largest(cases)
             for case in cases:
                 if case not in smaller:
-                    self._fail(case, PILOT_ROUND, error.failed, self.prover.log(case))
+                    self._fail(case, PILOT_ROUND, failed, self.prover.log(case))
             if smaller:  # one batch that does not fit must not take the others with it
                 self.prover.begin([smaller])
                 self._prove(smaller)

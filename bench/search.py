@@ -18,6 +18,7 @@ BEST = 4  # as many of a search's batches are measured in rounds, by their pilot
 LONGEST_STEP = 0.5
 PASSED_OVER = ("error", "parity_failed")  # such a failure says nothing of larger batches
 FORETOLD = 64  # a larger one of a search is not computed in fp64 first, which might take minutes or not fit itself
+PROOF_DID_NOT_FIT = "its proof, in fp64 on the host, did not fit into memory; the case itself was not tried"
 FEED_BYTES = 2**30  # of all batches that lie on the device, where a search may have fewer of them
 FEWEST = 5  # batches of a feed: the first losses are those of so many steps
 
@@ -104,7 +105,7 @@ def why_not(run: Run, case: Case, records: dict[Key, Record]) -> str:
     for smaller in (p.case for p in family if p.case.batch < case.batch and own is None):
         record = records.get((smaller, PILOT_ROUND))
         if isinstance(record, Failure) and record.status == "oom":
-            return f"batch {smaller.batch} did not fit"
+            return f"batch {smaller.batch} {_did_not_fit(record)}"
     return ""
 
 
@@ -146,7 +147,7 @@ def _search(cases: list[Case], records: dict[Key, Record]) -> Search:
             continue
         if isinstance(record, Failure):
             oom = case.batch if record.status == "oom" else 0
-            what = "did not fit" if oom else f"is {record.status}"
+            what = _did_not_fit(record) if oom else f"is {record.status}"
             return Search(found, rates, 0, f"batch {case.batch} {what}", oom)
         if not isinstance(record, Pilot):
             return Search(found, rates)
@@ -157,6 +158,10 @@ def _search(cases: list[Case], records: dict[Key, Record]) -> Search:
             return Search(found, rates, case.batch, what)
     end = f"batch {cases[-1].batch} is the largest that is tried" if rates else "no batch could be measured"
     return Search(found, rates, 0, end)
+
+
+def _did_not_fit(record: Failure) -> str:
+    return "did not fit" + (", as its proof has it" if record.reason == PROOF_DID_NOT_FIT else "")
 
 
 def _step_seconds(pilot: Pilot) -> float:

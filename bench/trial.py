@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import cycle, repeat
+from itertools import cycle, islice, repeat
 from statistics import median
 from time import perf_counter
 from typing import Any, cast
@@ -19,7 +19,8 @@ from bench.workload import Workload
 FIRST_CALLS = 3  # timed apart
 DISPATCHED = 8  # calls in a row that no framework's queue refuses
 DISPATCHES = 5  # times that they are made
-INPUT_PAIRS = 9
+INPUT_BLOCKS, INPUT_BURSTS = 3, 5  # fed by the loader and on the device, in turns
+FED_FIRST = 8  # steps before a fed burst counts: a loader that had a pause has batches ready
 FENCES = 200  # a burst lasts as long as so many of them at least
 
 
@@ -44,7 +45,9 @@ class Trial:
         self.resident = memory.reset_peak()
         started = perf_counter()
         self.program = backend.build(workload, settings)
-        self.host = host is not None
+        self.host = host
+        if host and not hasattr(self.program, "load"):
+            raise BenchError("the registry says that this backend loads, but its program has no `load`")
         self.feed = cast(HostFed, self.program).load(*host) if host else self.on_device
         self.build_seconds = perf_counter() - started
 
@@ -123,6 +126,8 @@ class Trial:
     def burst(self, question: Burst) -> Bursts:
         """Times the bursts; then looks whether the program falls silent, and once more if it seems not to."""
         program, step, feed = self.program, self.step, self.feed
+        if self.host:
+            warm_up.repeat(step, feed, program.fence, steps=FED_FIRST)
         compiled = program.compilations() or 0
         self.watch()
         started = perf_counter()
@@ -179,16 +184,26 @@ class Trial:
             alone = self._a_step(image, 4 * DISPATCHED)
         if not self.ours:
             self.program.weights()  # a second look: it refuses shapes that have changed since the bursts
-        return Inspected(dispatch, alone, allowed, input_share=waited, energy=joules)
+        fed = self._fed_losses(self.host) if self.host and self.phase == "infer" else ()
+        return Inspected(dispatch, alone, allowed, input_share=waited, energy=joules, fed_losses=fed)
 
     def _input_share(self) -> float:
-        """A pass of its own, in turns: bursts fed by the loader beside bursts on batches that are on the device."""
-        pairs = [
-            [clock.burst(self.step, feed, self.program.fence, steps=self.per_burst).wall_ns for feed in feeds]
-            for feeds in [(self.feed, self.on_device)] * INPUT_PAIRS
-        ]
-        fed, resident = (median(times) for times in zip(*pairs, strict=True))
-        return float(1 - resident / fed)
+        """A pass of its own: blocks of bursts fed by the loader, and blocks on batches that are on the device."""
+        steps, fence, count = self.per_burst, self.program.fence, INPUT_BURSTS
+        fed, resident = list[clock.Timing](), list[clock.Timing]()
+        for _ in range(INPUT_BLOCKS):
+            warm_up.repeat(self.step, self.feed, fence, steps=FED_FIRST)
+            fed += clock.bursts(self.step, self.feed, fence, steps=steps, count=count)
+            resident += clock.bursts(self.step, self.on_device, fence, steps=steps, count=count)
+        return 1 - median(t.wall_ns for t in resident) / median(t.wall_ns for t in fed)
+
+    def _fed_losses(self, host: feeds.Samples) -> tuple[float, ...]:
+        """Of the first batches of a fresh loader, in training: inference has moved no weight, and makes no loss."""
+        program = self.program
+        for batch in islice(cast(HostFed, program).load(*host), evidence.FIRST_STEPS):
+            program.train(batch)
+        program.fence()
+        return tuple(map(float, program.losses()))
 
     def _a_step(self, feed: Iterator[Any], steps: int) -> float:
         """Seconds, by the median of a few bursts: one alone may meet anything."""

@@ -71,6 +71,7 @@ def test_every_column_has_a_type_that_can_say_what_is_missing(loaded: Loaded) ->
     wanted = {
         **{"workload": "string", "status": "string", "instance": "string", "gpu": "string", "cores": "Int64"},
         **{"batch": "Int64", "rounds": "Int64", "disturbed": "boolean"},
+        **{"joules_per_step": "float64", "watts": "float64", "input_share": "float64", "joules_note": "string"},
         **{"step_ms": "float64", "break_even_steps": "float64", "parity_fp64": "float64"},
         **{"usd_per_hour": "object", "usd_per_million_samples": "object", "inferences_per_usd": "object"},
     }

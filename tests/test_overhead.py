@@ -92,3 +92,13 @@ def test_a_recipe_is_held_against_the_plain_row_in_training_alone() -> None:
     ]
     assert [cell.strip() for cell in line.split("|")][2:4] == ["clip", "torch"]
     assert "What recipes cost" in html.render([made], []) and overheads.render(of(plain, *inferring[:1])) == ""
+
+
+def test_an_axis_that_tells_rows_apart_is_a_column() -> None:
+    other = [replace(case, precision="bf16") for case in (NATIVE, KERAS)]
+    found = overhead.of_keras(made := of(NATIVE, KERAS, *other))
+    assert overheads.KERAS.varied(found) == ("precision",) and overheads.KERAS.varied(found[:1]) == ()
+    lines = [line for line in whole.render(made).split("## What Keras costs")[1].splitlines() if "|" in line]
+    assert lines[0].split("|")[7].strip() == "precision"
+    assert {line.split("|")[7].strip() for line in lines[2:]} == {"fp32", "bf16"}
+    assert "bf16" in html.render([made], []).split("What Keras costs")[1]

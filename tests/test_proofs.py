@@ -7,7 +7,6 @@ from test_table import CASE, MACHINE, proof, run_of
 
 from bench import measuring, parity, proofs, workloads
 from bench.evidence import Evidence
-from bench.messages import Warmed
 from bench.process import WorkerFailed
 from bench.workload import Proof
 
@@ -70,12 +69,13 @@ def test_a_mode_alone_is_held_against_eager() -> None:
 def test_a_case_of_the_broken_batches_has_no_time_and_another_has() -> None:
     case = replace(CASE, data="synthetic", batch=16)
     record = replace(proof(case), first_losses={NAMES[1]: HONEST}, broken_feeds={NAMES[0]: "differ by 0.0001"})
-    warmed = Warmed((1.0,) * 3, 10, True, 0, {}, 0.0, 1, tuple(HONEST), 0.0, 1.0)
     assert run_of(case).planned
     with pytest.raises(WorkerFailed, match=r"differ by 0\.0001") as caught:
-        measuring._check_losses(case, warmed, record)
+        measuring._check_losses(case, tuple(HONEST), record)
     assert caught.value.failed.status == "parity_failed"
-    measuring._check_losses(replace(case, batch=64), warmed, record)
+    measuring._check_losses(replace(case, batch=64), tuple(HONEST), record)
+    with pytest.raises(WorkerFailed, match="the proof lacks batch 8"):
+        measuring._check_losses(replace(case, batch=8), tuple(HONEST), record)
 
 
 def test_a_proof_that_broke_on_some_batches_is_made_again_by_retry() -> None:

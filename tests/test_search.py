@@ -24,7 +24,7 @@ from bench.records import PILOT_ROUND, Failure, Pilot, Record, Sample, latest
 from bench.reports import html, searches, whole
 from bench.reports.markdown import SOUND
 from bench.run import Run
-from bench.runner import Runner
+from bench.runner import Runner, recorded
 from bench.suite import Planned
 
 PROGRAM = "bench/no_model.py"  # what the null backend runs
@@ -260,6 +260,22 @@ def test_a_proof_covers_the_batches_of_a_search_up_to_64_and_all_that_are_named(
     held = [case.batch for case in group if runner.prover.foretelling(case)]
     assert held == [16, 32, 64, 512]
     assert all(runner.prover.of(case) for case in group)
+
+
+@pytest.mark.parametrize(("reason", "kept"), [(search.PROOF_DID_NOT_FIT, False), ("MemoryError: x", True)])
+def test_on_retry_a_proof_without_a_batch_is_made_again_with_it(
+    reason: str, kept: bool, work: Callable[..., Runner], tmp_path: Path
+) -> None:
+    work(at(16), at(64), found=(proof(CASE), failure(at(64), PILOT_ROUND, "oom", reason)))
+    path = tmp_path / "out" / "results.jsonl"
+    assert len(recorded(path, retry=False)) == 2
+    assert [type(record).__name__ for record in recorded(path, retry=True).values()] == ["Proof"] * kept
+
+
+def test_a_proof_that_did_not_fit_is_not_called_the_case(work: Callable[..., Runner]) -> None:
+    run = run_of(*searched(16, 64, 128), rounds=1)
+    made = latest([took(at(16), 0.01), failure(at(64), PILOT_ROUND, "oom", search.PROOF_DID_NOT_FIT)])
+    assert search.of(run, made)[0].end == "batch 64 did not fit, as its proof has it"
 
 
 class Open:

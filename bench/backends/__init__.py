@@ -100,6 +100,7 @@ NATIVE = {
             lacks={"steps_per_call": "TensorFlow's eager mode makes one operation at a time; use graph or compiled"},
             chains=("graph", "compiled"),
             loads=True,
+            loader_threads=1,
             sets=(*EVERY, "TF_FORCE_GPU_ALLOW_GROWTH", "TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "TF_XLA_FLAGS"),
         ),
         Backend(

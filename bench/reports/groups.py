@@ -5,11 +5,11 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from bench.reports.names import called
+from bench.reports.names import SAID, called
 from bench.table import Report, Row, rival
 
 T = TypeVar("T")
-AXES = ("precision", "data", "device", "recipe")
+AXES = ("precision", "data", "device", "input", "recipe")
 
 
 class Group(Struct, frozen=True):
@@ -80,5 +80,6 @@ def _apart(row: Row, rows: Sequence[Row]) -> str:
     """The axes in which the section has several groups of rivals."""
     beside = [r.case for r in rows if titled(r) == titled(row)]
     words = [f"batch {row.case.batch}"] if len({case.batch for case in beside}) > 1 else []
-    words += [str(getattr(row.case, axis)) for axis in AXES if len({getattr(case, axis) for case in beside}) > 1]
+    varied = (axis for axis in AXES if len({getattr(case, axis) for case in beside}) > 1)
+    words += [SAID.get(axis, "{}").format(getattr(row.case, axis)) for axis in varied]
     return "".join(f", {word}" for word in words)

@@ -13,7 +13,7 @@ from bench.patience import BUSY
 from bench.reports import joules
 from bench.reports.names import SAID, USUAL, VARIED, called, called_together
 from bench.stats import samples_for
-from bench.table import Report, Row
+from bench.table import Report, Row, rival
 
 Format = Callable[[Row], str]
 # Drift moves a median by some hundredths, which the interval over processes has seen; a failed check may mean anything.
@@ -201,11 +201,12 @@ def winners(rows: list[Row]) -> Iterable[str]:
     """Per batch, precision, data and device: who is fastest, if the interval against every rival excludes 1."""
     settled: list[Row] = []
     for base in (row for row in rows if row.relative == 1.0 and row.relative_low is None):
-        if any(_same(base, other) for other in settled):
+        if any(rival(base.case) == rival(other.case) for other in settled):
             continue  # two rows of exactly the same time
         settled.append(base)
-        rivals = [r for r in rows if r.relative is not None and r is not base and _same(r, base)]
+        rivals = [r for r in rows if r.relative is not None and r is not base and rival(r.case) == rival(base.case)]
         at = f" at batch {base.case.batch}" if len({r.case.batch for r in rows}) > 1 else ""
+        at += f" with input {base.case.input}" if len({r.case.input for r in rows}) > 1 else ""
         if not rivals:
             continue
         if doubtful := [f"{called(r, rows)} is {r.status}" for r in (base, *rivals) if r.status not in SOUND]:
@@ -223,10 +224,6 @@ def winners(rows: list[Row]) -> Iterable[str]:
         else:
             names = ", ".join(called(r, rows) for r in close)
             yield f"No row is proved fastest{at}: {called(base, rows)} and {names} are too close."
-
-
-def _same(a: Row, b: Row) -> bool:
-    return all(getattr(a.case, x) == getattr(b.case, x) for x in ("batch", "precision", "data", "device", "recipe"))
 
 
 def columns_of(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:
@@ -273,8 +270,9 @@ def relative(row: Row) -> str:
 
 
 def bound(row: Row) -> str:
-    """The largest of the three shares of the step's time."""
+    """The largest of the shares of the step's time."""
     share = {"dispatch": row.dispatch_share, "arithmetic": row.utilisation, "memory": row.memory_share}
+    share["input"] = row.input_share
     found = share.get(row.bound_by or "")
     return "-" if found is None else f"{row.bound_by} {found:.0%}"
 

@@ -8,6 +8,7 @@ from tabulate import tabulate
 from bench import overhead
 from bench.overhead import Overhead
 from bench.reports.markdown import digits
+from bench.reports.names import VARIED
 from bench.table import Report
 
 LEFT = 6
@@ -24,12 +25,17 @@ class Kind(Struct, frozen=True):
     note: str
     share: bool = False  # of the step, that waits for input
 
-    @property
-    def head(self) -> tuple[str, ...]:
-        waits = ("waits",) if self.share else ()
-        return (*self.axes, f"{self.base} ms", f"{self.ours} ms", "ratio (95 %)", "extra ms", *waits, "status")
+    def varied(self, found: list[Overhead]) -> tuple[str, ...]:
+        """The other axes in which these rows differ."""
+        cases = [one.row.case for one in found]
+        axes = (axis for axis in VARIED if axis not in self.axes)
+        return tuple(axis for axis in axes if len({getattr(case, axis) for case in cases}) > 1)
 
-    def cells(self, one: Overhead) -> list[str]:
+    def head(self, varied: tuple[str, ...] = ()) -> tuple[str, ...]:
+        waits = ("waits",) if self.share else ()
+        return (*self.axes, *varied, f"{self.base} ms", f"{self.ours} ms", "ratio (95 %)", "extra ms", *waits, "status")
+
+    def cells(self, one: Overhead, varied: tuple[str, ...] = ()) -> list[str]:
         case = one.row.case
         ends = "" if one.low is None or one.high is None else f" ({one.low:.2f}-{one.high:.2f})"
         where = {axis: str(getattr(case, axis, "")) for axis in self.axes}
@@ -40,8 +46,9 @@ class Kind(Struct, frozen=True):
         which = {self.ours: one.row.status, self.base: one.base.status}
         status = ", ".join(f"{name} {word}" for name, word in which.items() if word != "ok") or "ok"
         share = one.row.input_share
-        waits = ["-" if share is None else f"{100 * share:.0f} %"] if self.share else []
-        return [*(where[axis] for axis in self.axes), *times, f"{one.ratio:.2f}{ends}", extra, *waits, status]
+        waits = ["-" if share is None else f"{max(0.0, share):.0%}"] if self.share else []
+        others = [str(getattr(case, axis)) for axis in varied]
+        return [*(where[axis] for axis in self.axes), *others, *times, f"{one.ratio:.2f}{ends}", extra, *waits, status]
 
 
 KERAS = Kind(
@@ -51,8 +58,8 @@ KERAS = Kind(
     "engine",
     ("workload", "phase", "batch", "engine", "mode", "layout"),
     "Keras as its users run it: `train_on_batch`, which brings the loss to the host in every step, and "
-    "`predict_on_batch`, which brings the logits. Its SGD is the stock one; its Adam adds epsilon elsewhere than the "
-    "algorithm that all others run, and is subclassed to do the same.",
+    "`predict_on_batch`, which brings the logits. Its SGD is the stock one, but where the rate follows a schedule; "
+    "its Adam adds epsilon elsewhere than the algorithm that all others run, and is subclassed to do the same.",
 )
 RECIPES = Kind(
     "What recipes cost",
@@ -69,7 +76,8 @@ INPUTS = Kind(
     "device",
     ("workload", "phase", "backend", "mode", "layout", "batch"),
     "The same step fed by the framework's own loader from the host's memory, beside batches that lie on the device. "
-    "`waits`: the share of the step in which its batch is not there yet, seen in a pass of its own in one process.",
+    "`waits`: the share of the step that it does not take on batches that are there, seen in a pass of its own in one "
+    "process. The loaders are set up alike as far as they go: one process, at most one thread beside the step.",
     share=True,
 )
 KINDS = (KERAS, RECIPES, INPUTS)
@@ -80,8 +88,10 @@ def render(report: Report) -> str:
     parts = []
     for kind in KINDS:
         if found := kind.found(report):
-            align = ["left" if place < LEFT or name == "status" else "right" for place, name in enumerate(kind.head)]
-            lines = [kind.cells(one) for one in found]
-            table = tabulate(lines, kind.head, tablefmt="pipe", colalign=align, disable_numparse=True)
+            varied = kind.varied(found)
+            head, left = kind.head(varied), LEFT + len(varied)
+            align = ["left" if place < left or name == "status" else "right" for place, name in enumerate(head)]
+            lines = [kind.cells(one, varied) for one in found]
+            table = tabulate(lines, head, tablefmt="pipe", colalign=align, disable_numparse=True)
             parts.append(f"## {kind.title}\n\n{table}\n\n{kind.note}\n")
     return "\n".join(parts)

@@ -74,8 +74,14 @@ class RateOutside(type(keras.optimizers.SGD())):  # type: ignore[misc]
         self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * moved)
 
     def _parallel_update_step(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
-        for gradient, variable in zip(gradients, variables, strict=True):
-            self.update_step(gradient, variable, learning_rate)
+        """Of all variables at once, on PyTorch, as Keras does it there."""
+        import torch
+
+        moved = [self.momentums[self._get_variable_index(variable)].value for variable in variables]
+        torch._foreach_mul_(moved, self.momentum)
+        torch._foreach_add_(moved, gradients)
+        moves = torch._foreach_mul(moved, ops.cast(learning_rate, variables[0].dtype))
+        torch._foreach_sub_([variable.value for variable in variables], moves)
 
 
 def by_recipe(kind: type[Any]) -> type[Any]:

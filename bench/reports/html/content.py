@@ -224,13 +224,15 @@ def overheads(reports: Sequence[Report]) -> list[Table]:
     found, several = [], len(groups.runs(reports)) > 1
     for number, report in enumerate(groups.runs(reports), 1):
         for kind in over.KINDS:
-            lines = []
-            for one in kind.found(report):
-                name, *rest = kind.cells(one)
+            lines, pairs = [], kind.found(report)
+            varied = kind.varied(pairs)
+            for one in pairs:
+                name, *rest = kind.cells(one, varied)
                 lines.append(Line(name, one.row.case.backend, tuple(map(Cell, rest))))
             if lines:
                 title = kind.title + (f" (run {number})" if several else "")
-                found.append(Table(title, kind.head[0], kind.head[1:], tuple(lines), kind.note.replace("`", "")))
+                first, *heads = kind.head(varied)
+                found.append(Table(title, first, tuple(heads), tuple(lines), kind.note.replace("`", "")))
     return found
 
 
