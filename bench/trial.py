@@ -125,9 +125,9 @@ class Trial:
 
     def burst(self, question: Burst) -> Bursts:
         """Times the bursts; then looks whether the program falls silent, and once more if it seems not to."""
-        program, step, feed = self.program, self.step, self.feed
         if self.host:
-            warm_up.repeat(step, feed, program.fence, steps=FED_FIRST)
+            warm_up.repeat(self.step, self.feed, self.program.fence, steps=FED_FIRST)
+        program, step, feed = self.program, self.step, self.feed
         compiled = program.compilations() or 0
         self.watch()
         started = perf_counter()
