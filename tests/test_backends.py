@@ -16,6 +16,7 @@ from conftest import FRAMEWORKS, ROOT, each_framework, python
 from frameworks.programs import CHOSEN, WHOLE, chosen
 from numpy_model import forward
 
+from bench import backend as registry_row
 from bench import backends, parity, workloads
 from bench.errors import BenchError
 from bench.evidence import cross_entropy, proof_batches
@@ -39,9 +40,9 @@ def test_required_frameworks(name: str) -> None:
 
 
 ABSENT = """
-import bench.backends
-found = bench.backends.find_spec
-bench.backends.find_spec = lambda package: None if package == "torch" else found(package)
+import bench.backend
+found = bench.backend.find_spec
+bench.backend.find_spec = lambda package: None if package == "torch" else found(package)
 """
 
 
@@ -133,17 +134,17 @@ def test_every_other_combination_exists_as_far_as_the_registry_knows(name: str) 
 
 
 def test_missing_names_each_absent_package_and_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "find_spec", lambda package: None if package in ("flax", "optax") else object())
+    monkeypatch.setattr(registry_row, "find_spec", lambda package: None if package in ("flax", "optax") else object())
     assert backends.get("jax").missing() == f"flax and optax not installed: {backends.install('jax')}"
     assert backends.get("torch").missing() == ""
-    monkeypatch.setattr(backends, "find_spec", lambda package: None)
+    monkeypatch.setattr(registry_row, "find_spec", lambda package: None)
     assert backends.get("torch").missing() == f"torch not installed: {backends.install('torch')}"
     assert backends.get("null").missing() == ""
 
 
 def test_how_to_install_an_extra_depends_on_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert backends.install("jax") == "pip install -c constraints.txt -e '.[jax]'"  # this is a checkout
-    monkeypatch.setattr(backends, "__file__", str(tmp_path / "bench" / "backends" / "__init__.py"))
+    monkeypatch.setattr(registry_row, "__file__", str(tmp_path / "bench" / "backend.py"))
     assert backends.install("jax") == "pip install 'stepwatch[jax]'"
 
 

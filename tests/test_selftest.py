@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from test_table import CASE, run_of
 
+from bench import backend as registry_row
 from bench import backends, machine, records
 from bench import run as runs
 from bench.__main__ import main
@@ -70,7 +71,7 @@ def test_every_fault_of_a_run_is_seeded() -> None:
 def test_a_missing_framework_or_gpu_is_skipped_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     if not machine.gpus():
         assert faults.one("18: silent fall-back to the CPU").verdict == "skipped"
-    monkeypatch.setattr(backends, "find_spec", lambda package: None)
+    monkeypatch.setattr(registry_row, "find_spec", lambda package: None)
     found = faults.one("9: a doubled learning rate")
     assert found.verdict == "skipped" and backends.install("jax") in found.found
 
