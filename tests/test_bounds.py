@@ -79,6 +79,13 @@ def test_the_shares_are_the_floors_over_the_step() -> None:
     assert found.dispatch_share == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(("share", "bound"), [(None, "other"), (0.01, "other"), (0.9, "input")])
+def test_a_step_that_waits_for_most_of_its_time_is_bound_by_input(share: float | None, bound: str) -> None:
+    step = 4 * max(ARITHMETIC, MEMORY)
+    made = replace(pilot(CASE, dispatch=step / 10), input_share=share)
+    assert (bounds.of(CASE, MLP, step, made, FOUND).bound_by == "input") is (bound == "input")
+
+
 @pytest.mark.parametrize(
     ("flops", "moved", "dispatch", "wanted"),
     [(1.0, 1e-6, 0.1, "arithmetic"), (1e-6, 1.0, 0.1, "memory"), (0.1, 0.1, 0.8, "dispatch")],
