@@ -106,7 +106,7 @@ class Docket:
             try:
                 feeds.write(path, workload, data=data, size=batch, count=many, seed=self.comparison.seed)
             except MemoryError:
-                raise WorkerFailed(Failed("oom", f"{many} batches of {batch} samples do not fit into memory")) from None
+                raise WorkerFailed(Failed("oom", f"the batches of {batch} samples do not fit into memory")) from None
         return str(path)
 
     def log(self, what: str, arm: Arm, case: Case) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 from itertools import chain, cycle, islice
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from bench import datasets
 from bench.samples import draw
 from bench.workload import Workload, batches
 
+ROOM = 2**30  # bytes that all batches of a feed take on the device, as 4-byte numbers
+FEWEST = 5  # batches of a feed, however large: the first losses are those of so many steps
 DISTINCT = 512  # samples that a workload without a data set draws, before it repeats them
 Data = list[tuple[np.ndarray, np.ndarray]]
 Samples = tuple[np.ndarray, np.ndarray, int]
@@ -22,11 +25,17 @@ def file(folder: Path, workload: Workload, data: str, size: int) -> Path:
     return (folder / f"{owner}{data}-{size}.npz").absolute()
 
 
+def fewer(workload: Workload, size: int, count: int) -> int:
+    """`count`, or as many batches of `size` samples as there is `ROOM` for: they lie on the device beside the model."""
+    return max(min(count, FEWEST), min(count, ROOM // (4 * size * prod(workload.input))))
+
+
 def write(path: Path, workload: Workload, *, data: str, size: int, count: int, seed: int) -> None:
     """`count` batches of `size` samples: uint8 images or int32 tokens `(count, size, ...)`, and their labels.
 
-    MemoryError where they would not fit.
+    Large ones are `fewer`. MemoryError where they would not fit.
     """
+    count = fewer(workload, size, count)
     if workload.takes_28x28():
         images, labels = datasets.load(datasets.locate(data))
     else:

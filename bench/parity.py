@@ -23,10 +23,14 @@ FLOOR = {
     "fp64": {"SGD": 1e-12, "Adam": 1e-9},
     # A unit that rounding wakes for one sample moves by whole steps of Adam: 0.005 was seen under weight decay.
     "fp32": {"SGD": 1e-4, "Adam": 2e-2},
-    "tf32": {"SGD": 2e-2, "Adam": 1e-1},
+    # On a GPU three in a hundred in the CNN's gradients, and 0.08 in those of ResNet's blocks.
+    "tf32": {"SGD": 3e-1, "Adam": 3e-1},
     # In the first gradient of ResNet's blocks three frameworks stand 0.46 from fp64, all of them; elsewhere 0.08.
     "bf16": {"SGD": 6e-1, "Adam": 6e-1},
 }
+# After the last step a weight may stand further off: rounding wakes a unit for one sample in one of the steps, and a
+# bias that began at 0 shows it. On a GPU 2e-4 was seen in fp32.
+LAST = {"fp32": 5e-3}
 # Tensors much smaller than all of their rung together are held against a share of those. In coarse precisions a sum
 # that cancels, of a bias before a BatchNorm say, is rounding alone.
 SHARE = 1e-3
@@ -71,11 +75,15 @@ class Golden(Struct, frozen=True):
 
 def tolerance(workload: Workload, precision: str) -> float:
     """Allowed error per tensor. Adam divides by the root of small second moments, which enlarges rounding."""
-    return FLOOR[precision]["SGD" if isinstance(workload.optimiser, SGD) else "Adam"]
+    floor = FLOOR[precision]["SGD" if isinstance(workload.optimiser, SGD) else "Adam"]
+    return floor * (workload.proof.rounding if precision == "fp32" else 1.0)
 
 
-def compare(found: Evidence, wanted: Evidence, allowed: float, share: float = SHARE) -> Agreement:
-    """Per tensor `|a-b| / max(|b|, share x |all tensors of its rung|)` in the Frobenius norm; NaN never agrees."""
+def compare(found: Evidence, wanted: Evidence, allowed: float, share: float = SHARE, last: float = 0.0) -> Agreement:
+    """Per tensor `|a-b| / max(|b|, share x |all tensors of its rung|)` in the Frobenius norm; NaN never agrees.
+
+    `last`: what is allowed of the weights after the last step, where that is more.
+    """
     # A tensor that only one side has agrees with nothing; two empty evidences are no agreement either.
     errors = {key: float("inf") for key in found.keys() ^ wanted.keys() if _rung(key) in RUNGS}
     if not wanted:
@@ -88,7 +96,7 @@ def compare(found: Evidence, wanted: Evidence, allowed: float, share: float = SH
                 continue
             scale = max(float(np.linalg.norm(wanted[key])), share * whole)
             errors[key] = float(np.linalg.norm(found[key] - wanted[key])) / (scale or 1.0)
-    return _judged(errors, allowed)
+    return _judged(errors, allowed, last)
 
 
 def compare_brief(found: Evidence, golden: Golden, allowed: float) -> Agreement:
@@ -200,10 +208,11 @@ def _by_rung(evidence: Evidence) -> dict[str, list[str]]:
     return {rung: [key for key in evidence if _rung(key) == rung] for rung in RUNGS}
 
 
-def _judged(errors: dict[str, float], allowed: float) -> Agreement:
+def _judged(errors: dict[str, float], allowed: float, last: float = 0.0) -> Agreement:
     worst = max((e if isfinite(e) else float("inf") for e in errors.values()), default=float("inf"))
     for rung in RUNGS:
+        within = max(allowed, last) if rung == "weight" else allowed
         for key, error in errors.items():
-            if _rung(key) == rung and not error <= allowed:
-                return Agreement(worst, Break(rung, key.split("/", 1)[-1], error, allowed))
+            if _rung(key) == rung and not error <= within:
+                return Agreement(worst, Break(rung, key.split("/", 1)[-1], error, within))
     return Agreement(worst, None)

@@ -34,10 +34,15 @@ def probe(columns: tuple[float, ...], inputs: int, layers: tuple[Layer, ...] = (
     return Probe("canary", "", (inputs,), len(columns), stack, SGD(rate), columns=columns)
 
 
-def convolution(columns: tuple[float, ...]) -> Probe:
-    """`TERMS` products a column again, as one convolution with a kernel as large as its image."""
-    stack = (Conv2D(len(columns), kernel=8), Flatten())
-    return Probe("canary", "", (8, 8, TERMS // 64), len(columns), stack, SGD(0.0), columns=columns)
+def convolution(columns: tuple[float, ...], device: str) -> Probe:
+    """`TERMS` products a column again, as a convolution: on a CPU one position, on a GPU many and many channels.
+
+    There a framework tries out its algorithms, and for a tiny one plain fp32 may be the fastest.
+    """
+    side, kernel = (8, 8) if device == "cpu" else (16, 4)
+    image, places = (side, side, TERMS // kernel**2), (side - kernel + 1) ** 2
+    stack = (Conv2D(len(columns), kernel=kernel), Flatten())
+    return Probe("canary", "", image, places * len(columns), stack, SGD(0.0), columns=columns)
 
 
 def disagreement(backend: BackendModule, settings: Settings) -> str:
@@ -59,8 +64,9 @@ def disagreement(backend: BackendModule, settings: Settings) -> str:
     program.fence()
     if settings.layout == "flat":
         return ""
-    program = backend.build(convolution(COLUMNS * REPEATED), replace(settings, steps_per_call=1))
-    return _precision(program.logits(ones.reshape(ROWS, 8, 8, -1))[0], settings.precision, "convolution")
+    one = convolution(COLUMNS * REPEATED, settings.device)
+    program = backend.build(one, replace(settings, steps_per_call=1))
+    return _precision(program.logits(np.ones((ROWS, *one.input), np.float32))[0], settings.precision, "convolution")
 
 
 def _precision(totals: Array, precision: str, where: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import proofs, schedule, search
+from bench import machine, proofs, schedule, search
 from bench.backends import is_own
 from bench.case import Case
 from bench.evidence import Evidence
@@ -12,7 +12,12 @@ from bench.process import WorkerFailed
 from bench.records import Key, Proof, Record
 from bench.run import Run
 
-AT_ONCE = 2  # most of a proof is importing and compiling on one core
+CORES = 4  # of a proof: importing and compiling keep one busy most of the time, its arithmetic all
+
+
+def at_once() -> int:
+    """How many proofs are made side by side here."""
+    return max(2, machine.usable_cores() // CORES)
 
 
 class Prover:
@@ -46,7 +51,7 @@ class Prover:
         if isinstance(making, WorkerFailed):
             raise making
         if making:
-            making.finish()
+            self._finish(making, cases)
         found = proofs.load(path)
         reference = self._reference(cases[0])
         own = is_own(subject.backend)
@@ -60,11 +65,26 @@ class Prover:
             self.evidence.setdefault(cases[0].work, found)
         return verdict, making is None
 
+    def _finish(self, making: proofs.Making, cases: list[Case]) -> None:
+        """Waits for it. One that did not fit beside others is made once more, alone: they are begun again later."""
+        try:
+            making.finish()
+        except WorkerFailed as error:
+            if error.failed.status != "oom" or not self.begun:
+                raise
+            self.abandon()
+            self.begin([cases])
+            again = self.begun.pop(cases[0].worker)
+            if isinstance(again, WorkerFailed):
+                raise again from None
+            again.finish()
+
     def abandon(self) -> None:
         """Ends what is begun and not finished."""
         for making in self.begun.values():
             if isinstance(making, proofs.Making):
                 making.abandon()
+        self.begun.clear()
 
     def log(self, case: Case) -> Path:
         return self.logs / f"proof-{case.worker_file}.log"

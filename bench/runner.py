@@ -13,7 +13,7 @@ from bench.messages import Failed, Measure, Measured
 from bench.patience import Patience
 from bench.process import WorkerFailed
 from bench.progress import Watch
-from bench.prover import AT_ONCE, Prover
+from bench.prover import Prover, at_once
 from bench.records import (
     PILOT_ROUND,
     Ceiling,
@@ -71,7 +71,7 @@ class Runner:
         watch = Watch(sum(work.expected for work, _ in todo), len(todo))
         try:
             for place, (work, _) in enumerate(todo):
-                coming = [self._left(next_) for next_, _ in todo[place : place + AT_ONCE] if next_.kind == "proof"]
+                coming = [self._left(next_) for next_, _ in todo[place : place + at_once()] if next_.kind == "proof"]
                 self.prover.begin(filter(None, coming))
                 left = self._left(work)  # a failed proof or pilot has meanwhile taken its cases out
                 if work.kind == "pilot" and not left and search.why_not(self.run, work.cases[0], self.records):
@@ -243,21 +243,17 @@ class Runner:
     def _feed_of(self, case: Case) -> str:
         if is_own(case.backend):
             return ""
-        return self._feed(case.workload, case.data, case.batch, search.feed(self.run, case))
+        return self._feed(case.workload, case.data, case.batch)
 
-    def _feed(self, name: str, data: str, batch: int, fewer: int = 0) -> str:
-        """The file of a case's batches, drawn when first wanted; of `fewer` than the suite says, in a folder apart."""
-        workload = workloads.get(name)
-        count = fewer or self.run.suite.protocol.feed
-        apart = "feeds" if count == self.run.suite.protocol.feed else f"feeds-{count}"
-        path = feeds.file(self.folder / "cache" / apart, workload, data, batch)
+    def _feed(self, name: str, data: str, batch: int) -> str:
+        """The file of a case's batches, drawn when first wanted."""
+        workload, count = workloads.get(name), self.run.suite.protocol.feed
+        path = feeds.file(self.folder / "cache" / "feeds", workload, data, batch)
         if not path.exists():
             try:
                 feeds.write(path, workload, data=data, size=batch, count=count, seed=self.run.suite.seed)
             except MemoryError:
-                raise WorkerFailed(
-                    Failed("oom", f"{count} batches of {batch} samples do not fit into memory")
-                ) from None
+                raise WorkerFailed(Failed("oom", f"the batches of {batch} samples do not fit into memory")) from None
         return str(path)
 
     def _fail(self, case: Case, number: int, failed: Failed, log: Path) -> None:

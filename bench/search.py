@@ -18,9 +18,7 @@ BEST = 4  # as many of a search's batches are measured in rounds, by their pilot
 LONGEST_STEP = 0.5
 PASSED_OVER = ("error", "parity_failed")  # such a failure says nothing of larger batches
 FORETOLD = 64  # a larger one of a search is not computed in fp64 first, which might take minutes or not fit itself
-PROOF_DID_NOT_FIT = "its proof, in fp64 on the host, did not fit into memory; the case itself was not tried"
-FEED_BYTES = 2**30  # of all batches that lie on the device, where a search may have fewer of them
-FEWEST = 5  # batches of a feed: the first losses are those of so many steps
+PROOF_DID_NOT_FIT = "its proof, in fp64, did not fit into memory; the case itself was not tried"
 
 
 class Search(Struct, frozen=True):
@@ -74,17 +72,6 @@ def most(planned: Iterable[Planned], cases: Iterable[Case]) -> int:
 def foretold(run: Run, case: Case) -> bool:
     """Whether a proof covers the case's own batches too: all but the large ones of a search."""
     return case.batch <= FORETOLD or not _planned(run, case).searched
-
-
-def feed(run: Run, case: Case) -> int:
-    """How many batches its feed has: of a search so few that they take no more room than `FEED_BYTES`."""
-    count = run.suite.protocol.feed
-    if foretold(run, case):
-        return count
-    one = 4 * case.batch
-    for size in run.workload(case.workload).input:
-        one *= size
-    return max(min(count, FEWEST), min(count, FEED_BYTES // one))
 
 
 def why_not(run: Run, case: Case, records: dict[Key, Record]) -> str:

@@ -11,11 +11,13 @@ class BatchNorm(Word, frozen=True, tag=True):
     Training takes mean and biased variance of the batch and all positions, and moves the running ones, its state:
     `running <- momentum * running + (1 - momentum) * batch`, by which inference goes. `unbiased`: the running variance
     is fed `n/(n-1)` times the batch's, as PyTorch and TensorFlow's fused kernel do; Flax and Keras feed it as it is.
+    Scales begin near `initial_scale`.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
     unbiased: bool = True
+    initial_scale: float = 1.0
 
     def params(self, shape: Shape) -> dict[str, Shape]:
         return {"scale": shape[-1:], "bias": shape[-1:]}
@@ -24,7 +26,8 @@ class BatchNorm(Word, frozen=True, tag=True):
         return {"mean": shape[-1:], "variance": shape[-1:]}
 
     def initial(self, shape: Shape) -> Ranges:
-        return around_identity(self.params(shape) | self.state(shape))
+        ranges = around_identity(self.params(shape) | self.state(shape))
+        return ranges | {"scale": (self.initial_scale * ranges["scale"][0], self.initial_scale * ranges["scale"][1])}
 
     def flops(self, shape: Shape) -> Flops:
         # An element: sum; difference, square, sum; product with 1/deviation, scale, bias. In inference all is one

@@ -14,8 +14,7 @@ def before_import(settings: Settings) -> None:
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, allowed[: settings.threads])
-    # A GPU run keeps the CPU backend too: the fp64 proof runs there.
-    os.environ["JAX_PLATFORMS"] = "cpu" if settings.device == "cpu" else "cuda,cpu"
+    os.environ["JAX_PLATFORMS"] = "cpu" if settings.device == "cpu" else "cuda"
 
 
 _compiled = 0  # by XLA, in this process

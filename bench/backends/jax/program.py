@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from bench.backends.jax import device, loader
 from bench.backends.jax.augment import augment
 from bench.backends.jax.layers import modules
 from bench.backends.jax.optimiser import optimiser
+from bench.layers import Conv2D
 from bench.placement import Array
 from bench.program import Settings
 from bench.workload import Workload
@@ -57,8 +59,9 @@ class JaxProgram:
         self._pending: list[Any] = []
         self._compiled = device.compilations()
         several = settings.steps_per_call > 1
-        self._train = jax.jit(self._steps if several else self._step, donate_argnums=range(HELD))
-        self._infer = jax.jit(self._passes if several else self._logits)
+        self._jit = partial(jax.jit, compiler_options=_options(workload, settings))
+        self._train = self._jit(self._steps if several else self._step, donate_argnums=range(HELD))
+        self._infer = self._jit(self._passes if several else self._logits)
 
     def _model(self, parameters: list[Any], state: list[Any]) -> Any:
         weights = {path: nnx.Param(array) for path, array in zip(self.paths.values(), parameters, strict=True)}
@@ -163,7 +166,7 @@ class JaxProgram:
         return np.array(logits[0] if several else logits, np.float64)
 
     def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
-        slopes = jax.jit(jax.grad(self._loss, has_aux=True))
+        slopes = self._jit(jax.grad(self._loss, has_aux=True))
         gradients, _ = slopes(self.parameters, self.state, self.count, *self.put(x, y))
         return _doubles(zip(self.paths, gradients, strict=True))
 
@@ -177,6 +180,20 @@ class JaxProgram:
 
     def _named(self) -> dict[str, Any]:
         return dict(zip([*self.paths, *self.state_paths], [*self.parameters, *self.state], strict=True))
+
+
+def _options(workload: Workload, settings: Settings) -> dict[str, bool | int] | None:
+    """XLA's own defaults, but on a GPU where they crash, and in fp64, which is not timed: its search takes minutes."""
+    if settings.device != "gpu":
+        return None
+    found: dict[str, bool | int] = {}
+    if settings.precision == "fp64":
+        found["xla_gpu_autotune_level"] = 0
+    # Of a 1x1 convolution with a stride jaxlib 0.11.2 makes a product, and dies fusing it: triton_tiling_propagation.
+    convolutions = [place.layer for place in workload.walk() if isinstance(place.layer, Conv2D)]
+    if any(layer.kernel == 1 < layer.stride for layer in convolutions):
+        found["xla_gpu_enable_triton_gemm"] = False
+    return found or None
 
 
 def _doubles(arrays: Iterable[tuple[str, Any]]) -> dict[str, Array]:

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,8 @@ class TorchProgram:
         _dynamo.config.automatic_dynamic_shapes = False
         # Dynamo leaves recurrent layers to their own fused kernels, and compiles what is around them.
         whole = not any(isinstance(place.layer, LSTM | GRU) for place in self.workload.walk())
-        return torch.compile(chosen, fullgraph=whole), torch.compile(forward, fullgraph=whole)
+        compiled = partial(torch.compile, fullgraph=whole, options=_options(self.settings))
+        return compiled(chosen), compiled(forward)
 
     def _load(self, weights: dict[str, Array]) -> None:
         tensors = self._tensors()
@@ -196,6 +198,15 @@ def _absolute(parameters: list[nn.Parameter]) -> Tensor:
 
 def _array(tensor: Tensor) -> Array:
     return np.array(tensor.detach().cpu().numpy(), np.float64)
+
+
+def _options(settings: Settings) -> dict[str, bool] | None:
+    """Inductor's own, without a kernel of LayerNorm's gradients that in fp64 does not compile: it sums in fp32."""
+    if (settings.device, settings.precision) != ("gpu", "fp64"):
+        return None
+    from torch._inductor import list_options
+
+    return {name: False for name in ("triton.mix_order_reduction",) if name in list_options()}
 
 
 def _compiler() -> str | None:
