@@ -19,7 +19,7 @@ from bench.workload import SGD, Workload
 
 BURSTS = 5
 BURST_SECONDS = 0.05
-SIDES = {"cpu": (512, 1024), "gpu": (2048, 4096, 8192, 16384)}  # of the square products, of which the fastest counts
+SIDES = {"cpu": (512, 1024), "gpu": (2048, 4096, 8192)}  # of the square products, of which the fastest counts
 # Mebibytes that are read and as many written: on a CPU twice its largest cache between these two, where there is room.
 MEBIBYTES = {"cpu": (64, 512), "gpu": (1024, 1024)}
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")

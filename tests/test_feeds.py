@@ -34,6 +34,27 @@ def test_what_is_written_is_read_as_the_workload_takes_it(name: str, tmp_path: P
     assert len(feeds.read(path, workload, 2)) == 2
 
 
+def test_large_batches_are_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlp = workloads.get("mlp")
+    assert {size: feeds.fewer(mlp, size, 32) for size in (64, 4096, 32768, 2**17)} == {
+        **{64: 32, 4096: 32},
+        **{32768: 10, 2**17: 5},
+    }
+    assert 10 * 32768 * 784 * 4 <= feeds.ROOM < 11 * 32768 * 784 * 4
+    assert feeds.fewer(workloads.get("resnet50"), 128, 32) == 13
+    assert feeds.fewer(mlp, 2**17, 3) == 3, "never more than the suite asks for"
+    monkeypatch.setattr(feeds, "ROOM", 6 * 16 * 784 * 4)
+    feeds.write(tmp_path / "x.npz", mlp, data="synthetic", size=16, count=32, seed=1)
+    few = feeds.read(tmp_path / "x.npz", mlp)
+    monkeypatch.undo()
+    feeds.write(tmp_path / "y.npz", mlp, data="synthetic", size=16, count=32, seed=1)
+    many = feeds.read(tmp_path / "y.npz", mlp)
+    assert (len(few), len(many)) == (6, 32)
+    for (x, y), (u, v) in zip(few, many, strict=False):
+        np.testing.assert_array_equal(x, u)  # the first ones are the same, so that one proof foretells both
+        np.testing.assert_array_equal(y, v)
+
+
 def test_images_of_28x28_are_shared_and_others_are_not(tmp_path: Path) -> None:
     def names(*wanted: str) -> set[str]:
         return {feeds.file(tmp_path, workloads.get(name), "synthetic", 64).name for name in wanted}

@@ -45,6 +45,24 @@ def one_element(share: float) -> Callable[[Array], Array]:
     return change
 
 
+def test_weights_after_the_last_step_may_be_allowed_more_than_the_rungs_below() -> None:
+    last, before = "weight/dense_1.bias", "gradient/dense_1.bias"
+    off = changed(evidence(), last, one_element(1e-3))
+    assert str(compare(off, evidence(), 1e-4).broken) == "weight of dense_1.bias differs by 0.001, allowed 1e-04"
+    assert compare(off, evidence(), 1e-4, last=5e-3).broken is None
+    further = changed(evidence(), last, one_element(6e-3))
+    assert str(compare(further, evidence(), 1e-4, last=5e-3).broken).endswith("differs by 0.006, allowed 5e-03")
+    assert compare(further, evidence(), 1e-2, last=5e-3).broken is None, "never less than what all rungs are allowed"
+    assert compare(changed(evidence(), before, one_element(1e-3)), evidence(), 1e-4, last=5e-3).broken is not None
+
+
+def test_only_fp32_of_a_workload_with_millions_of_relus_may_stand_further_off() -> None:
+    whole, tiny = workloads.get("resnet50"), workloads.get("resnet50_tiny")
+    assert parity.tolerance(whole, "fp32") == 300 * parity.tolerance(tiny, "fp32")
+    for precision in ("fp64", "tf32", "bf16"):
+        assert parity.tolerance(whole, precision) == parity.tolerance(tiny, precision)
+
+
 # --- the metric -------------------------------------------------------------------------------------------------------
 
 

@@ -167,6 +167,14 @@ def test_each_canary_can_speak(fake: Fake, precision: str, says: str) -> None:
         assert probes.disagreement(fake, replace(SETTINGS, precision=precision)).startswith(says)
 
 
+@pytest.mark.parametrize(("device", "positions"), [("cpu", 1), ("gpu", 169)])
+def test_the_convolution_of_a_gpu_is_no_tiny_one(device: str, positions: int) -> None:
+    one = probes.convolution(probes.COLUMNS, device)
+    (kernel,) = (shape for path, shape in one.parameters().items() if path.endswith("kernel"))
+    assert np.prod(kernel[:3]) == probes.TERMS, "every sum has as many terms as the product's"
+    assert one.classes == 3 * positions
+
+
 def test_a_model_without_images_needs_no_convolution() -> None:
     fake = Fake(convolves=bits(10))
     assert probes.disagreement(fake, replace(SETTINGS, layout="flat")) == ""

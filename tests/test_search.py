@@ -308,22 +308,6 @@ def test_first_losses_are_held_against_a_proof_where_it_has_them(
     assert [one is not None for one in asked] == [foretold]
 
 
-def test_the_large_batches_of_a_search_are_fewer() -> None:
-    run = run_of(*searched(64, 128, 32768, 2**17), at(2**17, JAX))
-    sizes = {size: search.feed(run, at(size)) for size in (64, 128, 32768, 2**17)}
-    assert sizes == {64: 32, 128: 32, 32768: 10, 2**17: 5}
-    assert 10 * 32768 * 784 * 4 <= search.FEED_BYTES < 11 * 32768 * 784 * 4
-    assert search.feed(run, at(2**17, JAX)) == 32, "a batch that is named has the feed of its suite"
-
-
-def test_a_feed_of_fewer_batches_is_another_file(work: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "FEED_BYTES", 6 * 128 * 784 * 4)
-    runner = work(*searched(64, 128), at(128, JAX))
-    paths = [Path(runner._feed_of(case)) for case in (at(64), at(128), at(128, JAX))]
-    assert [path.parent.name for path in paths] == ["feeds", "feeds-6", "feeds"]
-    assert all(path.exists() for path in paths)
-
-
 class Making:
     """A proof that runs out of memory if it has a large batch; else it ends the test."""
 
@@ -356,6 +340,40 @@ def test_a_batch_whose_proof_does_not_fit_leaves_the_smaller_ones_alone(
     failed = {record.case.batch: record.status for record in runner.records.values() if isinstance(record, Failure)}
     assert failed == {256: "oom", 128: "oom"}
     assert CASE.worker in runner.records
+
+
+def test_a_proof_that_did_not_fit_beside_others_is_made_once_more_alone(
+    work: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crowded(Making):
+        """On one device, where two have no room at once."""
+
+        alive: list["Crowded"] = []
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.alive.append(self)
+
+        def finish(self) -> None:
+            beside = len(self.alive)
+            self.alive.remove(self)
+            if beside > 1:
+                raise WorkerFailed(Failed("oom", "CUDA out of memory"))
+
+        def abandon(self) -> None:
+            self.alive.remove(self)
+
+    Crowded.made = []
+    monkeypatch.setattr(prover.proofs, "Making", Crowded)
+    monkeypatch.setattr(prover.proofs, "load", lambda path: {})
+    monkeypatch.setattr(prover.proofs, "judge", lambda *_: prover.proofs.Verdict(0.0, 0.0, "", {}))
+    runner = work(at(16), at(64, JAX))
+    groups = [[planned.case] for planned in runner.run.planned]
+    for place, group in enumerate(groups):
+        runner.prover.begin(groups[place:])  # as the runner does before each
+        runner._prove(group)
+    assert not any(isinstance(record, Failure) for record in runner.records.values())
+    assert Crowded.made == [[16], [64], [16], [64]], "the one beside it was ended, and begun again in its turn"
 
 
 def test_a_proof_that_fails_otherwise_fails_for_all(
@@ -567,7 +585,7 @@ def test_batches_that_do_not_fit_as_data_are_oom(tmp_path: Path) -> None:
     code, rows = copy.run({"backend": ["null"], "batch": [8, 2**20, 2**19]})
     assert code == 3
     assert [row["status"] for row in rows][1:] == ["skipped", "oom"] and rows[0]["status"] in SOUND
-    assert f"32 batches of {2**19} samples do not fit into memory" in rows[2]["reason"]
+    assert f"the batches of {2**19} samples do not fit into memory" in rows[2]["reason"]
 
 
 def test_what_another_backend_is_held_against_is_found_without_the_batch_that_did_not_fit(

@@ -178,7 +178,7 @@ def test_a_bad_suite_is_one_line_and_leaves_nothing(name: str, here: Path, capsy
             "quik",
             [
                 "no suite 'quik'",
-                "cpu, gate, gpu-models, gpu, input, keras, models, null, quick, recipes, self, smoke",
+                "cpu, gate, gpu-full, gpu-models, gpu, input, keras, models, null, quick, recipes, self, smoke",
                 "did you mean 'quick'?",
                 ".toml",
             ],
