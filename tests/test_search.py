@@ -6,7 +6,7 @@ The real runs are of the null backend, made to take a known time at each batch a
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from msgspec.structs import replace
@@ -348,7 +348,7 @@ def test_a_proof_that_did_not_fit_beside_others_is_made_once_more_alone(
     class Crowded(Making):
         """On one device, where two have no room at once."""
 
-        alive: list["Crowded"] = []
+        alive: ClassVar[list["Crowded"]] = []
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
