@@ -3,11 +3,12 @@
 import msgspec
 from msgspec import Struct
 
+from bench.backend import PHASES
 from bench.program import Facts, Settings
 from bench.sensors import Energy, Sensed
 from bench.workload import Workload
 
-VERSION = 5
+VERSION = 6
 DISK = "disk"  # the status of a worker that cannot write: no row's, for it ends the run
 
 
@@ -79,13 +80,14 @@ class Measure(Struct, frozen=True, tag=True):
 class Prove(Struct, frozen=True, tag=True):
     """Climb the ladder with this workload and save the evidence in `file`; `feeds`: name to file of cases' batches.
 
-    `declared`: see `Warm`.
+    `phases`: those whose first losses on these are wanted. `declared`: see `Warm`.
     """
 
     workload: str
     feeds: dict[str, str]
     file: str
     declared: Workload | None = None
+    phases: tuple[str, ...] = PHASES
 
 
 class Describe(Struct, frozen=True, tag=True):

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from bench import backends, datasets, parity, workloads
 from bench.arms import HERE, Launch
+from bench.backend import PHASES
 from bench.case import Case
 from bench.errors import BenchError
 from bench.evidence import Evidence
@@ -29,7 +30,10 @@ OWN_TOLERANCE = 5e-3  # of two programs of the user's own: fp32 by any optimiser
 
 
 class Subject(Struct, frozen=True):
-    """What is to be proved: one worker's settings, and the batches whose first losses the timed process repeats."""
+    """What is to be proved: one worker's settings, and the batches whose first losses the timed process repeats.
+
+    `phases`: those in which it does; of each a compiler makes another program for every size of batch.
+    """
 
     workload: str
     backend: str
@@ -41,6 +45,7 @@ class Subject(Struct, frozen=True):
     feeds: Feeds
     seed: int
     steps_per_call: int = 1
+    phases: tuple[str, ...] = PHASES
 
     def settings(self, cache: str = "") -> Settings:
         return Settings(
@@ -54,9 +59,9 @@ class Subject(Struct, frozen=True):
         )
 
 
-def subject_of(case: Case, feeds: Feeds, seed: int) -> Subject:
+def subject_of(case: Case, feeds: Feeds, seed: int, phases: tuple[str, ...] = PHASES) -> Subject:
     axes = (case.work, case.backend, case.mode, case.precision, case.layout, case.device, case.threads)
-    return Subject(*axes, feeds, seed, case.steps_per_call)
+    return Subject(*axes, feeds, seed, case.steps_per_call, phases)
 
 
 class Verdict(Struct, frozen=True):
@@ -121,7 +126,7 @@ class Making:
         self.process = Process(log, launch)
         self.process.send(opening(subject.backend, subject.settings()))
         declared = None if backends.is_own(subject.backend) else workloads.foreign(subject.workload)
-        self.process.send(Prove(subject.workload, files, str(self.draft), declared))
+        self.process.send(Prove(subject.workload, files, str(self.draft), declared, subject.phases))
 
     def finish(self) -> None:
         """Waits, and leaves the evidence at the path; `WorkerFailed` where there is none."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench import machine, proofs, schedule, search
+from bench.backend import PHASES
 from bench.backends import is_own
 from bench.case import Case
 from bench.evidence import Evidence
@@ -126,4 +127,7 @@ class Prover:
 
     def _subject(self, group: list[Case]) -> proofs.Subject:
         feeds = tuple(sorted({(case.data, case.batch) for case in group if search.foretold(self.run, case)}))
-        return proofs.subject_of(group[0], feeds, self.run.suite.seed)
+        # Inference fed by a loader is held against training's losses too: it makes none itself.
+        wanted = {case.phase for case in group} | {"train" for case in group if case.input == "host"}
+        phases = tuple(phase for phase in PHASES if phase in wanted)
+        return proofs.subject_of(group[0], feeds, self.run.suite.seed, phases)

@@ -132,7 +132,7 @@ class Worker:
             found |= {f"{name}/{key}": array for key, array in climbed.items()}
             for feed, file in question.feeds.items():
                 first = feeds.read(Path(file), certain, evidence.FIRST_STEPS)
-                for phase in ("infer", "train"):
+                for phase in question.phases:
                     program = self.backend.build(certain, settings)
                     found[f"{name}/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first, chained)
                     if name == "fp64" and settings.mode != "eager" and "eager" in self.modes:

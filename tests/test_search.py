@@ -252,6 +252,26 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Runne
         one.ledger.close()
 
 
+@pytest.mark.parametrize(
+    ("phases", "source", "wanted"),
+    [
+        (["train"], "resident", ("train",)),
+        (["infer"], "resident", ("infer",)),
+        (["infer", "train"], "resident", ("train", "infer")),
+        (["infer"], "host", ("train", "infer")),
+    ],
+)
+def test_a_proof_has_first_losses_of_the_phases_that_are_measured(
+    phases: list[str], source: str, wanted: tuple[str, ...], work: Callable[..., Runner]
+) -> None:
+    group = [replace(CASE, phase=phase, input=source) for phase in phases]
+    runner = work(*group)
+    subject = runner.prover._subject(group)
+    assert subject.phases == wanted
+    other = replace(subject, phases=("train", "infer") if len(wanted) == 1 else ("train",))
+    assert runner.prover._path(subject) != runner.prover._path(other), "it is another proof"
+
+
 def test_a_proof_covers_the_batches_of_a_search_up_to_64_and_all_that_are_named(work: Callable[..., Runner]) -> None:
     infer = replace(CASE, phase="infer")
     runner = work(*searched(*SIZES), at(512, infer), found=(proof(CASE),))
