@@ -23,7 +23,6 @@ from bench import backends, clock, machine, stats, workloads  # noqa: E402
 from bench.program import Settings  # noqa: E402
 
 FRAMEWORKS = list(backends.NATIVE)  # of which there is a loop by hand
-FEED = 32
 Side = tuple[clock.Step, Iterator[Any], clock.Fence]
 
 
@@ -50,10 +49,11 @@ def turns(ours: Side, theirs: Side, *, steps: int, bursts: int) -> tuple[list[fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("framework", choices=FRAMEWORKS)
-    parser.add_argument("model", choices=["mlp", "cnn"])
+    parser.add_argument("model", choices=["mlp", "cnn", "resnet50", "gpt"])
     parser.add_argument("--mode", help="by default the framework's first in the registry")
     parser.add_argument("--phase", choices=[*backends.PHASES, "both"], default="both")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--feed", type=int, default=32, help="batches that the steps cycle over")
     parser.add_argument("--bursts", type=int, default=200, help="pairs of bursts a phase")
     parser.add_argument("--milliseconds", type=float, default=50.0, help="the least that a burst takes")
     parser.add_argument("--threads", type=int, default=machine.usable_cores())
@@ -71,8 +71,10 @@ def main() -> None:
     backend.after_import(settings)  # the threads and the strict arithmetic of the process, for both
 
     draw = np.random.Generator(np.random.PCG64(1))
-    x = draw.random((FEED * told.batch, *workload.input), np.float32)
-    y = draw.integers(0, 10, len(x), dtype=np.int32)
+    shape = (told.feed * told.batch, *workload.input)
+    vocabulary = workload.vocabulary
+    x = draw.integers(0, vocabulary, shape, np.int32) if vocabulary else draw.random(shape, np.float32)
+    y = draw.integers(0, 10, (len(x), *workload.labels()), dtype=np.int32)
     program = backend.build(workload, settings)
     parts = [slice(i, i + told.batch) for i in range(0, len(x), told.batch)]
     feed = cycle([program.put(x[part], y[part]) for part in parts])
@@ -89,7 +91,7 @@ def main() -> None:
     for phase in backends.PHASES if told.phase == "both" else (told.phase,):
         sides = ours, theirs = (pairs[phase][0], feed, program.fence), (pairs[phase][1], idiom_feed, idiom_fence)
         for side in sides:
-            clock.burst(*side, steps=FEED + 5)  # compiles, and touches every batch
+            clock.burst(*side, steps=told.feed + 5)  # compiles, and touches every batch
         steps = max(steps_for(side, told.milliseconds / 1e3) for side in sides)
         times = turns(ours, theirs, steps=steps, bursts=told.bursts)
         ratio, interval = stats.ratio(*times)

@@ -8,6 +8,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,9 +26,9 @@ Result = dict[str, Any]
 Combination = tuple[str, str, str]  # framework, mode, model
 
 
-def installed() -> list[Combination]:
+def installed(models: Sequence[str] = MODELS) -> list[Combination]:
     rows = [row for row in backends.NATIVE.values() if not row.missing()]
-    return [(row.name, mode, model) for row in rows for mode in row.modes for model in MODELS]
+    return [(row.name, mode, model) for row in rows for mode in row.modes for model in models]
 
 
 def sources() -> str:
@@ -83,10 +84,11 @@ def table(results: list[Result]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def compare(combination: Combination, bursts: int) -> Result:
+def compare(combination: Combination, bursts: int, options: Sequence[str] = ()) -> Result:
     """What compare.py prints; `CalledProcessError` where it fails. Its standard error is shown as it comes."""
     framework, mode, model = combination
-    command = [sys.executable, str(FOLDER / "compare.py"), framework, model, "--mode", mode, "--bursts", str(bursts)]
+    told = ["--mode", mode, "--bursts", str(bursts), *options]
+    command = [sys.executable, str(FOLDER / "compare.py"), framework, model, *told]
     found: Result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     return found
 
@@ -96,9 +98,15 @@ def main() -> None:
     parser.add_argument("--bursts", type=int, required=True, help="pairs of bursts a phase")
     parser.add_argument("--out", type=Path, required=True, help="folder of results.jsonl and table.md")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no comparison begins after so many")
+    parser.add_argument("--model", action="append", help="in place of the small ones: resnet50, gpt")
+    parser.add_argument("--mode", action="append", help="only these")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--feed", type=int, default=32, help="batches that the steps cycle over")
     told = parser.parse_args()
 
-    begun, wanted, combinations = monotonic(), origin(), installed()
+    begun, wanted = monotonic(), origin() | {"batch": told.batch}
+    combinations = [c for c in installed(told.model or MODELS) if not told.mode or c[1] in told.mode]
+    options = ["--batch", str(told.batch), "--feed", str(told.feed)]
     told.out.mkdir(parents=True, exist_ok=True)
     path = told.out / "results.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
@@ -116,7 +124,7 @@ def main() -> None:
             break
         print(name, file=sys.stderr)
         try:
-            found = compare(combination, told.bursts)
+            found = compare(combination, told.bursts, options)
         except subprocess.CalledProcessError:
             failed.append(name)
             continue

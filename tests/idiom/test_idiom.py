@@ -34,7 +34,10 @@ def result(bench_us: float, idiom_us: float, interval: list[float] | None, **oth
     return WANTED | named | {"batch": 64, "threads": 4, "bursts": 60, "infer": timed} | others
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*_loop.py")), ids=lambda path: path.stem)
+LOOPS = sorted([*FOLDER.glob("*_loop.py"), *FOLDER.glob("*_models.py")])
+
+
+@pytest.mark.parametrize("path", LOOPS, ids=lambda path: path.stem)
 def test_the_loops_import_nothing_of_bench(path: Path) -> None:
     nodes = list(ast.walk(ast.parse(path.read_text())))
     named = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
@@ -62,6 +65,16 @@ def test_the_comparison_runs(backend: str, mode: str, tmp_path: Path) -> None:
         low, high = found[phase]["interval"]
         assert 0 < low <= found[phase]["ratio"] <= high
         assert found[phase]["bench_us"] > 0 < found[phase]["idiom_us"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", ["resnet50", "gpt"])
+@pytest.mark.parametrize("backend", [pytest.param(n, marks=pytest.mark.needs(n)) for n in backends.NATIVE])
+def test_the_comparison_of_a_large_model_runs(backend: str, model: str, tmp_path: Path) -> None:
+    quick = ("--bursts", 6, "--milliseconds", 0.1, "--batch", 1, "--feed", 2, "--phase", "train")
+    done = python(FOLDER / "compare.py", backend, model, *quick, folder=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert all(1 < loss < 20 for loss in json.loads(done.stdout)["idiom_losses"])
 
 
 @pytest.mark.parametrize("framework", backends.NATIVE)

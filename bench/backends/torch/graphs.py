@@ -1,4 +1,4 @@
-"""Several steps in one call on a GPU: captured once as a CUDA graph, replayed ever after. Untried: no GPU was there.
+"""Several steps in one call on a GPU: captured once as a CUDA graph, replayed ever after.
 
 It knows what a step is from `program.py`, and the batches' shapes from the first call with them.
 """

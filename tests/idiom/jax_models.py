@@ -1,0 +1,118 @@
+"""ResNet-50 and a small GPT as a careful JAX user writes them: plain functions of nested lists. Knows no bench.
+
+Each net is `net(parameters, statistics, x, training)`, which returns the logits and the statistics moved on.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
+FEATURES, HEADS, BLOCKS, POSITIONS, VOCABULARY = 384, 6, 6, 256, 65
+
+
+def draws() -> Callable[[tuple[int, ...]], Any]:
+    """One array after the other (He et al. 2015), each by a key of its own."""
+    keys: Iterator[Any] = iter(jax.random.split(jax.random.key(0), 1000))
+    initial = jax.nn.initializers.he_normal()
+    return lambda shape: initial(next(keys), shape, jnp.float32)
+
+
+def conv(x: Any, kernel: Any, stride: int = 1) -> Any:
+    pad = kernel.shape[0] // 2
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=layout)
+
+
+def batch_norm(x: Any, weights: Any, statistics: Any, training: bool) -> tuple[Any, Any]:
+    scale, bias = weights
+    if not training:
+        mean, variance = statistics
+        return (x - mean) * (lax.rsqrt(variance + 1e-5) * scale) + bias, statistics
+    axes, n = (0, 1, 2), x.size // x.shape[-1]
+    mean = jnp.mean(x, axes)
+    variance = jnp.mean(jnp.square(x), axes) - jnp.square(mean)
+    moved = [0.9 * statistics[0] + 0.1 * mean, 0.9 * statistics[1] + 0.1 * variance * n / (n - 1)]
+    return (x - mean) * (lax.rsqrt(variance + 1e-5) * scale) + bias, moved
+
+
+def resnet50() -> tuple[Any, Any, Callable[..., Any]]:
+    """Parameters, statistics and the net."""
+    draw = draws()
+    shapes = [((7, 7, 3, 64), 2)]
+    inputs = 64
+    for width, blocks, first in STAGES:
+        for block in range(blocks):
+            stride = first if block == 0 else 1
+            shapes += [((1, 1, inputs, width), 1), ((3, 3, width, width), stride), ((1, 1, width, 4 * width), 1)]
+            shapes += [((1, 1, inputs, 4 * width), stride)] if block == 0 else []
+            inputs = 4 * width
+    convolutions = [[draw(shape), [jnp.ones(shape[-1]), jnp.zeros(shape[-1])]] for shape, _ in shapes]
+    statistics = [[jnp.zeros(shape[-1]), jnp.ones(shape[-1])] for shape, _ in shapes]
+    strides = [stride for _, stride in shapes]
+
+    def net(parameters: Any, statistics: Any, x: Any, training: bool) -> tuple[Any, Any]:
+        convolutions, (kernel, bias) = parameters
+        moved: list[Any] = []
+
+        def layer(x: Any) -> Any:
+            at = len(moved)
+            weights, norm = convolutions[at]
+            x, found = batch_norm(conv(x, weights, strides[at]), norm, statistics[at], training)
+            moved.append(found)
+            return x
+
+        x = jax.nn.relu(layer(x))
+        x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        for _, blocks, _ in STAGES:
+            for block in range(blocks):
+                y = jax.nn.relu(layer(x))
+                y = layer(jax.nn.relu(layer(y)))
+                x = jax.nn.relu(y + (layer(x) if block == 0 else x))
+        return x.mean((1, 2)) @ kernel + bias, moved
+
+    return [convolutions, [draw((2048, 1000)), jnp.zeros(1000)]], statistics, net
+
+
+def layer_norm(x: Any, weights: Any) -> Any:
+    mean = x.mean(-1, keepdims=True)
+    variance = jnp.square(x - mean).mean(-1, keepdims=True)
+    return (x - mean) * lax.rsqrt(variance + 1e-5) * weights[0] + weights[1]
+
+
+def gpt() -> tuple[Any, Any, Callable[..., Any]]:
+    """Parameters, statistics (none) and the net."""
+    draw, wide = draws(), 4 * FEATURES
+
+    def dense(inputs: int, outputs: int) -> Any:
+        return [draw((inputs, outputs)), jnp.zeros(outputs)]
+
+    def norm() -> Any:
+        return [jnp.ones(FEATURES), jnp.zeros(FEATURES)]
+
+    blocks = [
+        [
+            *(norm(), dense(FEATURES, 3 * FEATURES), dense(FEATURES, FEATURES)),
+            *(norm(), dense(FEATURES, wide), dense(wide, FEATURES)),
+        ]
+        for _ in range(BLOCKS)
+    ]
+    parameters = [draw((VOCABULARY, FEATURES)), draw((POSITIONS, FEATURES)), blocks, norm()]
+    parameters.append(draw((FEATURES, VOCABULARY)))
+
+    def net(parameters: Any, statistics: Any, x: Any, training: bool) -> tuple[Any, Any]:
+        tokens, places, blocks, last, head = parameters
+        x = tokens[x] + places
+        for ln1, qkv, out, ln2, up, down in blocks:
+            n, positions, features = x.shape
+            mixed = (layer_norm(x, ln1) @ qkv[0] + qkv[1]).reshape(n, positions, 3, HEADS, features // HEADS)
+            q, k, v = jnp.moveaxis(mixed, 2, 0)
+            attended = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(n, positions, features)
+            x = x + attended @ out[0] + out[1]
+            x = x + jax.nn.gelu(layer_norm(x, ln2) @ up[0] + up[1], approximate=True) @ down[0] + down[1]
+        return layer_norm(x, last) @ head, statistics
+
+    return parameters, [], net
