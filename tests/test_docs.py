@@ -372,11 +372,20 @@ def test_the_tree_names_every_room() -> None:
     assert gone == set(), "docs/tree.md names these, which are gone"
 
 
-def test_the_keras_page_shows_the_committed_run_as_it_is_reported_now() -> None:
-    text = reporting.text([ROOT / "results/reference/keras-2core"], "markdown", Asked())
+TABLES = {
+    "keras": ("docs/keras.md", "keras-2core", "What Keras costs"),
+    "recipes": ("docs/workloads.md", "recipes-2core", "What recipes cost"),
+    "input": ("docs/workloads.md", "input-2core", "What input from the host costs"),
+}
+
+
+@pytest.mark.parametrize(("name", "shown"), TABLES.items())
+def test_a_page_shows_the_committed_run_as_it_is_reported_now(name: str, shown: tuple[str, str, str]) -> None:
+    page, folder, title = shown
+    text = reporting.text([ROOT / "results/reference" / folder], "markdown", Asked())
     assert isinstance(text, str)
-    wanted = text.split("## What Keras costs\n\n")[1].split("\n\n")[0] + "\n"
-    assert PAGES["docs/keras.md"].split("<!-- keras: begin -->\n")[1].split("<!-- keras: end -->")[0] == wanted
+    wanted = text.split(f"## {title}\n\n")[1].split("\n\n")[0] + "\n"
+    assert PAGES[page].split(f"<!-- {name}: begin -->\n")[1].split(f"<!-- {name}: end -->")[0] == wanted
 
 
 BLOCKS = {"neighbour": "neighbour-2core/table.md", "selftest": "selftest-2core/table.md"}
