@@ -452,6 +452,44 @@ def test_a_broken_promise_is_seen(tmp_path: Path) -> None:
         )
 
 
+OPTIONS = """
+import json
+from bench import backends, workloads
+from bench.program import Settings
+backends.get("{name}").module().before_import(Settings("compiled", "fp32", "flat", "cpu", 1))
+from bench.backends.{name} import program
+told = []
+for model, precision, device in {asked}:
+    settings = Settings("compiled", precision, "flat", device, 1)
+    told.append(program._options({model}settings))
+print(json.dumps(told))
+"""
+
+
+def options(name: str, model: str, *asked: tuple[str, str, str]) -> Any:
+    """What an adapter asks of its compiler for a model, a precision and a device: no GPU is needed to ask."""
+    done = python("-c", OPTIONS.format(name=name, model=model, asked=asked))
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.needs("jax")
+def test_xla_is_told_what_crashes_it_on_a_gpu_and_not_to_search_in_fp64() -> None:
+    asked = [("cnn", "fp32", "gpu"), ("cnn", "fp64", "gpu"), ("resnet50_tiny", "bf16", "gpu")]
+    asked += [("resnet50_tiny", "fp64", "gpu"), ("resnet50_tiny", "fp64", "cpu"), ("gpt_tiny", "tf32", "gpu")]
+    search, fusion = {"xla_gpu_autotune_level": 0}, {"xla_gpu_enable_triton_gemm": False}
+    told = options("jax", "workloads.get(model), ", *asked)
+    assert told == [None, search, fusion, search | fusion, None, None], "else XLA's own defaults"
+
+
+@pytest.mark.needs("torch")
+def test_inductor_keeps_its_defaults_where_a_time_is_taken() -> None:
+    asked = [("cnn", precision, device) for device in ("cpu", "gpu") for precision in ("fp32", "tf32", "bf16", "fp64")]
+    told = options("torch", "", *asked)
+    assert told[:-1] == [None] * 7
+    assert told[-1] == {"triton.mix_order_reduction": False}
+
+
 def test_pytests_own_process_has_no_framework() -> None:
     import sys
 
