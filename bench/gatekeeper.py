@@ -16,7 +16,7 @@ from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pairing, cells
 from bench.patience import Patience
 from bench.process import Process, WorkerFailed
 from bench.progress import Watch
-from bench.prover import at_once
+from bench.prover import LEAST
 from bench.records import PILOT_ROUND, Proof
 from bench.stages import EXPECTED, Group, Turn, label
 
@@ -47,7 +47,7 @@ class Gatekeeper:
             there += [self._finished(turn) for turn in first]
             self.watch.there(sum(there), len(there))
             for place, (arm, group) in enumerate(proofs_):
-                self._begin(proofs_[place : place + at_once()])
+                self._begin(proofs_[place : place + LEAST])
                 name = f"{label(group[0])} {arm.name} proof"
                 self._work(name, EXPECTED["proof"], partial(self._prove, arm, group), self._proved(arm, group))
             for pairing in pilots:

@@ -177,9 +177,8 @@ def judge(subject: Subject, found: Evidence, reference: Evidence | None, *, gold
         whole = parity.compare(fp64, part(reference, "fp64/"), strict)
         checks.append(("fp64 against the first proof that held", whole))
     error64 = _finite(max((agreement.error for _, agreement in checks), default=inf))
-    floor = parity.tolerance(workload, subject.precision)
     share = parity.COARSE_SHARE.get(subject.precision, parity.SHARE)
-    as_measured = parity.compare(measured, fp64, floor, share, parity.LAST.get(subject.precision, 0.0))
+    as_measured = parity.compare(measured, fp64, parity.bounds(workload, subject.precision), share)
     checks.append((f"{subject.precision} against fp64", as_measured))
     broken = _first_break(subject, found, checks)
     if broken:

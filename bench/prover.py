@@ -13,12 +13,12 @@ from bench.process import WorkerFailed
 from bench.records import Key, Proof, Record
 from bench.run import Run
 
-CORES = 4  # of a proof: importing and compiling keep one busy most of the time, its arithmetic all
+LEAST, MOST = 2, 4  # proofs side by side: each keeps one core busy most of the time, and shares a GPU's memory
 
 
 def at_once() -> int:
-    """How many proofs are made side by side here."""
-    return max(2, machine.usable_cores() // CORES)
+    """How many proofs are made side by side here: one for every four cores, within bounds."""
+    return max(LEAST, min(MOST, machine.usable_cores() // 4))
 
 
 class Prover:
@@ -75,10 +75,11 @@ class Prover:
                 raise
             self.abandon()
             self.begin([cases])
-            again = self.begun.pop(cases[0].worker)
+            again = self.begun.pop(cases[0].worker, None)  # none where another run has made it meanwhile
             if isinstance(again, WorkerFailed):
                 raise again from None
-            again.finish()
+            if again:
+                again.finish()
 
     def abandon(self) -> None:
         """Ends what is begun and not finished."""
@@ -126,8 +127,9 @@ class Prover:
         return proofs.path_of(subject, self.run.machine)
 
     def _subject(self, group: list[Case]) -> proofs.Subject:
-        feeds = tuple(sorted({(case.data, case.batch) for case in group if search.foretold(self.run, case)}))
+        foretold = [case for case in group if search.foretold(self.run, case)]
+        feeds = tuple(sorted({(case.data, case.batch) for case in foretold}))
         # Inference fed by a loader is held against training's losses too: it makes none itself.
-        wanted = {case.phase for case in group} | {"train" for case in group if case.input == "host"}
+        wanted = {case.phase for case in foretold} | {"train" for case in foretold if case.input == "host"}
         phases = tuple(phase for phase in PHASES if phase in wanted)
         return proofs.subject_of(group[0], feeds, self.run.suite.seed, phases)

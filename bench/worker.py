@@ -42,7 +42,14 @@ from bench.program import BackendModule, Settings
 from bench.trial import Trial
 from bench.workload import Workload
 
-OUT_OF_MEMORY = ("out of memory", "resource_exhausted", "resourceexhausted", "can't allocate memory", "std::bad_alloc")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "alloc_failed",
+    "resource_exhausted",
+    "resourceexhausted",
+    "can't allocate memory",
+    "std::bad_alloc",
+)
 
 
 class Worker:

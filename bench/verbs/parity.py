@@ -145,7 +145,7 @@ def _prove(
     cells = [
         cell
         for error, p in errors
-        for cell in ("-" if error is None else f"{error:.1e}", f"{parity.tolerance(workload, p):.0e}")
+        for cell in ("-" if error is None else f"{error:.1e}", f"{max(parity.bounds(workload, p).values()):.0e}")
     ]
     status = "parity_failed" if broken else "ok"
     return status, (*cells, f"{status}: {broken}" if broken else "ok")

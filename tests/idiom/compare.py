@@ -85,6 +85,7 @@ def main() -> None:
     pairs = {"train": (program.train, train), "infer": (program.infer, infer)}
 
     found: dict[str, Any] = {"framework": told.framework, "model": told.model, "mode": mode, "batch": told.batch}
+    found["feed"] = told.feed
     found |= {"threads": told.threads, "versions": row.versions(), "bursts": told.bursts}
     # Its first loss and, behind the timing, another one: that the hand-written loop trains at all.
     losses = [] if told.phase == "infer" else [float(train(next(idiom_feed)))]

@@ -75,6 +75,7 @@ def table(results: list[Result]) -> str:
     parts = [
         "# Built programs against hand-written loops",
         f"tests/idiom/compare.py: both in one process, {pairs} pairs of bursts in turn (ABBA), batch {first['batch']}, "
+        f"{first['feed']} batches, "
         f"fp32, threads {first['threads']}. A ratio above 1 means that bench's program is slower. Bound on it: "
         f"{TIGHT} for steps of {LONG_MS:g} ms and more, {LOOSE} for shorter ones.",
         f"{first['cpu']}, cores {first['cores']}; commit {first['commit']}; "
@@ -104,7 +105,7 @@ def main() -> None:
     parser.add_argument("--feed", type=int, default=32, help="batches that the steps cycle over")
     told = parser.parse_args()
 
-    begun, wanted = monotonic(), origin() | {"batch": told.batch}
+    begun, wanted = monotonic(), origin() | {"batch": told.batch, "feed": told.feed}
     combinations = [c for c in installed(told.model or MODELS) if not told.mode or c[1] in told.mode]
     options = ["--batch", str(told.batch), "--feed", str(told.feed)]
     told.out.mkdir(parents=True, exist_ok=True)

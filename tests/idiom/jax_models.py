@@ -29,14 +29,14 @@ def conv(x: Any, kernel: Any, stride: int = 1) -> Any:
 
 def batch_norm(x: Any, weights: Any, statistics: Any, training: bool) -> tuple[Any, Any]:
     scale, bias = weights
-    if not training:
-        mean, variance = statistics
-        return (x - mean) * (lax.rsqrt(variance + 1e-5) * scale) + bias, statistics
-    axes, n = (0, 1, 2), x.size // x.shape[-1]
-    mean = jnp.mean(x, axes)
-    variance = jnp.mean(jnp.square(x), axes) - jnp.square(mean)
-    moved = [0.9 * statistics[0] + 0.1 * mean, 0.9 * statistics[1] + 0.1 * variance * n / (n - 1)]
-    return (x - mean) * (lax.rsqrt(variance + 1e-5) * scale) + bias, moved
+    mean, variance = moved = statistics
+    if training:
+        axes, n = (0, 1, 2), x.size // x.shape[-1]
+        mean = jnp.mean(x, axes)
+        variance = jnp.maximum(jnp.mean(jnp.square(x), axes) - jnp.square(mean), 0)
+        moved = [0.9 * statistics[0] + 0.1 * mean, 0.9 * statistics[1] + 0.1 * variance * n / (n - 1)]
+    factor = lax.rsqrt(variance + 1e-5) * scale
+    return x * factor + (bias - mean * factor), moved
 
 
 def resnet50() -> tuple[Any, Any, Callable[..., Any]]:

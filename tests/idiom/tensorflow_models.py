@@ -100,10 +100,10 @@ class GPT(tf.Module):
             attended = tf.reshape(tf.transpose(tf.matmul(shares, v), (0, 2, 1, 3)), (n, positions, features))
             x = x + _dense(attended, out, c2)
             x = x + _dense(tf.nn.gelu(_dense(layer_norm(x, s2, b2), up, c3), approximate=True), down, c4)
-        return _dense(layer_norm(x, *self.norm), self.head, 0.0)
+        return _dense(layer_norm(x, *self.norm), self.head)
 
 
-def _dense(x: Any, kernel: Any, bias: Any) -> Any:
+def _dense(x: Any, kernel: Any, bias: Any = None) -> Any:
     """One product of all positions of all samples."""
-    flat = tf.reshape(x, (-1, kernel.shape[0])) @ kernel + bias
-    return tf.reshape(flat, (-1, POSITIONS, kernel.shape[1]))
+    flat = tf.reshape(x, (-1, kernel.shape[0])) @ kernel
+    return tf.reshape(flat if bias is None else flat + bias, (-1, POSITIONS, kernel.shape[1]))

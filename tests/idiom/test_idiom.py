@@ -10,7 +10,7 @@ import pytest
 from conftest import python
 from every import rows, table, there
 
-from bench import backends
+from bench import backends, workloads
 
 FOLDER = Path(__file__).parent
 WANTED = {"commit": "abc1234", "sources": "0123456789ab", "cpu": "Abacus 3", "cores": 4}
@@ -31,7 +31,7 @@ def result(bench_us: float, idiom_us: float, interval: list[float] | None, **oth
     """A comparison of inference with made-up numbers."""
     timed = {"steps": 7, "bench_us": bench_us, "idiom_us": idiom_us, "ratio": bench_us / idiom_us, "interval": interval}
     named = {"framework": "torch", "model": "mlp", "mode": "eager", "versions": backends.get("torch").versions()}
-    return WANTED | named | {"batch": 64, "threads": 4, "bursts": 60, "infer": timed} | others
+    return WANTED | named | {"batch": 64, "feed": 32, "threads": 4, "bursts": 60, "infer": timed} | others
 
 
 LOOPS = sorted([*FOLDER.glob("*_loop.py"), *FOLDER.glob("*_models.py")])
@@ -65,6 +65,23 @@ def test_the_comparison_runs(backend: str, mode: str, tmp_path: Path) -> None:
         low, high = found[phase]["interval"]
         assert 0 < low <= found[phase]["ratio"] <= high
         assert found[phase]["bench_us"] > 0 < found[phase]["idiom_us"]
+
+
+COUNTED = {
+    "torch": "import torch_models as m; n = lambda f: sum(p.numel() for p in f()[0].parameters())\n"
+    "print(n(m.resnet50), n(m.gpt))",
+    "jax": "import jax, jax_models as m; n = lambda f: sum(a.size for a in jax.tree.leaves(f()[0]))\n"
+    "print(n(m.resnet50), n(m.gpt))",
+    "tensorflow": "import tensorflow_models as m; n = lambda f: sum(p.shape.num_elements() for p in f().parameters)\n"
+    "print(n(m.ResNet50), n(m.GPT))",
+}
+
+
+@pytest.mark.parametrize("backend", [pytest.param(n, marks=pytest.mark.needs(n)) for n in backends.NATIVE])
+def test_the_large_models_have_as_many_parameters_as_ours(backend: str) -> None:
+    done = python("-c", COUNTED[backend], PYTHONPATH=str(FOLDER))
+    wanted = [workloads.get(name).parameter_count() for name in ("resnet50", "gpt")]
+    assert done.stdout.split() == list(map(str, wanted)), done.stderr[-2000:]
 
 
 @pytest.mark.long

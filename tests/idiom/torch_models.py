@@ -41,7 +41,7 @@ def resnet50() -> tuple[nn.Module, torch.optim.Optimizer]:
             layers.append(Bottleneck(inputs, width, stride if block == 0 else 1))
             inputs = 4 * width
     model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000))
-    return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
 
 
 class Block(nn.Module):
@@ -77,4 +77,4 @@ class GPT(nn.Module):
 
 def gpt() -> tuple[nn.Module, torch.optim.Optimizer]:
     model = GPT(65, 256, 384, 6, 6)
-    return model, torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.99))
+    return model, torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.99), fused=True)
