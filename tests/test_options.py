@@ -40,7 +40,9 @@ recipe = ["plain", "augment"]
 input = ["resident", "host"]
 batch = [16]
 """
-NATIVE = [pytest.param(name, marks=pytest.mark.needs(name)) for name in backends.NATIVE]
+# JAX compiles each of a dozen programs for seconds.
+LONG = {"jax": [pytest.mark.long]}
+NATIVE = [pytest.param(name, marks=[pytest.mark.needs(name), *LONG.get(name, [])]) for name in backends.NATIVE]
 
 
 @pytest.fixture(scope="module")

@@ -310,7 +310,7 @@ LOSS = "\n            return chosen"
             (
                 "jax",
                 "compiled",
-                "jax.jit(self._steps if several else self._step, donate_argnums=range(HELD))",
+                "self._jit(self._steps if several else self._step, donate_argnums=range(HELD))",
                 "self._step",
             ),
         )
