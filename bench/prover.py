@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import machine, proofs, schedule, search
+from bench import proofs, schedule, search
 from bench.backend import PHASES
 from bench.backends import is_own
 from bench.case import Case
@@ -16,9 +16,9 @@ from bench.run import Run
 LEAST, MOST = 2, 4  # proofs side by side: each keeps one core busy most of the time, and shares a GPU's memory
 
 
-def at_once() -> int:
-    """How many proofs are made side by side here: one for every four cores, within bounds."""
-    return max(LEAST, min(MOST, machine.usable_cores() // 4))
+def at_once(cores: int) -> int:
+    """How many proofs are made side by side: one for every four cores, within bounds."""
+    return max(LEAST, min(MOST, cores // 4))
 
 
 class Prover:

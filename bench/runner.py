@@ -71,7 +71,8 @@ class Runner:
         watch = Watch(sum(work.expected for work, _ in todo), len(todo))
         try:
             for place, (work, _) in enumerate(todo):
-                coming = [self._left(next_) for next_, _ in todo[place : place + at_once()] if next_.kind == "proof"]
+                ahead = todo[place : place + at_once(self.run.machine.cores)]
+                coming = [self._left(next_) for next_, _ in ahead if next_.kind == "proof"]
                 self.prover.begin(filter(None, coming))
                 left = self._left(work)  # a failed proof or pilot has meanwhile taken its cases out
                 if work.kind == "pilot" and not left and search.why_not(self.run, work.cases[0], self.records):

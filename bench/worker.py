@@ -164,7 +164,7 @@ class Worker:
         return Proved(question.file)
 
     def _golden(self, workload: Workload) -> Settings:
-        """fp64 on the device itself: the kernels that a CPU would run instead are not those that are timed."""
+        """fp64 on the device itself, where the very program is compiled; a CPU would take minutes over a large one."""
         return replace(self._settings(workload), precision="fp64")
 
     def _settings(self, workload: Workload) -> Settings:

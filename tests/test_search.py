@@ -252,6 +252,10 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Runne
         one.ledger.close()
 
 
+def test_proofs_side_by_side_are_two_at_least_and_four_at_most() -> None:
+    assert [prover.at_once(cores) for cores in (1, 2, 8, 12, 16, 192)] == [2, 2, 2, 3, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("phases", "source", "wanted"),
     [

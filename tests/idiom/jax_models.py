@@ -9,9 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-
-STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
-FEATURES, HEADS, BLOCKS, POSITIONS, VOCABULARY = 384, 6, 6, 256, 65
+from sizes import BLOCKS, FEATURES, HEADS, POSITIONS, STAGES, VOCABULARY, convolutions
 
 
 def draws() -> Callable[[tuple[int, ...]], Any]:
@@ -42,25 +40,18 @@ def batch_norm(x: Any, weights: Any, statistics: Any, training: bool) -> tuple[A
 def resnet50() -> tuple[Any, Any, Callable[..., Any]]:
     """Parameters, statistics and the net."""
     draw = draws()
-    shapes = [((7, 7, 3, 64), 2)]
-    inputs = 64
-    for width, blocks, first in STAGES:
-        for block in range(blocks):
-            stride = first if block == 0 else 1
-            shapes += [((1, 1, inputs, width), 1), ((3, 3, width, width), stride), ((1, 1, width, 4 * width), 1)]
-            shapes += [((1, 1, inputs, 4 * width), stride)] if block == 0 else []
-            inputs = 4 * width
-    convolutions = [[draw(shape), [jnp.ones(shape[-1]), jnp.zeros(shape[-1])]] for shape, _ in shapes]
+    shapes = convolutions()
+    layers = [[draw(shape), [jnp.ones(shape[-1]), jnp.zeros(shape[-1])]] for shape, _ in shapes]
     statistics = [[jnp.zeros(shape[-1]), jnp.ones(shape[-1])] for shape, _ in shapes]
     strides = [stride for _, stride in shapes]
 
     def net(parameters: Any, statistics: Any, x: Any, training: bool) -> tuple[Any, Any]:
-        convolutions, (kernel, bias) = parameters
+        layers, (kernel, bias) = parameters
         moved: list[Any] = []
 
         def layer(x: Any) -> Any:
             at = len(moved)
-            weights, norm = convolutions[at]
+            weights, norm = layers[at]
             x, found = batch_norm(conv(x, weights, strides[at]), norm, statistics[at], training)
             moved.append(found)
             return x
@@ -74,7 +65,7 @@ def resnet50() -> tuple[Any, Any, Callable[..., Any]]:
                 x = jax.nn.relu(y + (layer(x) if block == 0 else x))
         return x.mean((1, 2)) @ kernel + bias, moved
 
-    return [convolutions, [draw((2048, 1000)), jnp.zeros(1000)]], statistics, net
+    return [layers, [draw((2048, 1000)), jnp.zeros(1000)]], statistics, net
 
 
 def layer_norm(x: Any, weights: Any) -> Any:

@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
-STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
-FEATURES, HEADS, BLOCKS, POSITIONS, VOCABULARY = 384, 6, 6, 256, 65
+from sizes import BLOCKS, FEATURES, HEADS, POSITIONS, STAGES, VOCABULARY, convolutions
 
 
 def drawn(*shape: int) -> Any:
@@ -23,13 +21,7 @@ class ResNet50(tf.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        shapes, inputs = [((7, 7, 3, 64), 2)], 64
-        for width, blocks, first in STAGES:
-            for block in range(blocks):
-                stride = first if block == 0 else 1
-                shapes += [((1, 1, inputs, width), 1), ((3, 3, width, width), stride), ((1, 1, width, 4 * width), 1)]
-                shapes += [((1, 1, inputs, 4 * width), stride)] if block == 0 else []
-                inputs = 4 * width
+        shapes = convolutions()
         self.layers = [(drawn(*s), stride, constant(1.0, s[-1]), constant(0.0, s[-1])) for s, stride in shapes]
         self.running = [(constant(0.0, s[-1]), constant(1.0, s[-1])) for s, _ in shapes]
         self.kernel, self.bias = drawn(2048, 1000), constant(0.0, 1000)

@@ -34,7 +34,7 @@ def result(bench_us: float, idiom_us: float, interval: list[float] | None, **oth
     return WANTED | named | {"batch": 64, "feed": 32, "threads": 4, "bursts": 60, "infer": timed} | others
 
 
-LOOPS = sorted([*FOLDER.glob("*_loop.py"), *FOLDER.glob("*_models.py")])
+LOOPS = sorted([*FOLDER.glob("*_loop.py"), *FOLDER.glob("*_models.py"), FOLDER / "sizes.py"])
 
 
 @pytest.mark.parametrize("path", LOOPS, ids=lambda path: path.stem)
@@ -67,19 +67,18 @@ def test_the_comparison_runs(backend: str, mode: str, tmp_path: Path) -> None:
         assert found[phase]["bench_us"] > 0 < found[phase]["idiom_us"]
 
 
-COUNTED = {
-    "torch": "import torch_models as m; n = lambda f: sum(p.numel() for p in f()[0].parameters())\n"
-    "print(n(m.resnet50), n(m.gpt))",
-    "jax": "import jax, jax_models as m; n = lambda f: sum(a.size for a in jax.tree.leaves(f()[0]))\n"
-    "print(n(m.resnet50), n(m.gpt))",
-    "tensorflow": "import tensorflow_models as m; n = lambda f: sum(p.shape.num_elements() for p in f().parameters)\n"
-    "print(n(m.ResNet50), n(m.GPT))",
+COUNTS = {  # expressions: the numbers of parameters of what `make` returns
+    "torch": "sum(p.numel() for p in make()[0].parameters())",
+    "jax": "sum(array.size for array in __import__('jax').tree.leaves(make()[0]))",
+    "tensorflow": "sum(p.shape.num_elements() for p in make().parameters)",
 }
 
 
 @pytest.mark.parametrize("backend", [pytest.param(n, marks=pytest.mark.needs(n)) for n in backends.NATIVE])
 def test_the_large_models_have_as_many_parameters_as_ours(backend: str) -> None:
-    done = python("-c", COUNTED[backend], PYTHONPATH=str(FOLDER))
+    named = ("ResNet50", "GPT") if backend == "tensorflow" else ("resnet50", "gpt")
+    count = f"from {backend}_models import *\nfor make in ({', '.join(named)}): print({COUNTS[backend]})"
+    done = python("-c", count, PYTHONPATH=str(FOLDER))
     wanted = [workloads.get(name).parameter_count() for name in ("resnet50", "gpt")]
     assert done.stdout.split() == list(map(str, wanted)), done.stderr[-2000:]
 
