@@ -455,10 +455,13 @@ def test_a_broken_promise_is_seen(tmp_path: Path) -> None:
 OPTIONS = """
 import json
 from bench import backends, workloads
+from bench.layers import Conv2D, Dense, Flatten
 from bench.program import Settings
+from bench.workload import SGD, Workload
 backends.get("{name}").module().before_import(Settings("compiled", "fp32", "flat", "cpu", 1))
 from bench.backends.{name} import program
 told = []
+pointwise = Workload("pointwise", "", (8, 8, 3), 10, (Conv2D(4, kernel=1), Flatten(), Dense(10)), SGD(0.1))
 for model, precision, device in {asked}:
     settings = Settings("compiled", precision, "flat", device, 1)
     told.append(program._options({model}settings))
@@ -478,8 +481,9 @@ def test_xla_is_told_what_crashes_it_on_a_gpu_and_not_to_search_in_fp64() -> Non
     asked = [("cnn", "fp32", "gpu"), ("cnn", "fp64", "gpu"), ("resnet50_tiny", "bf16", "gpu")]
     asked += [("resnet50_tiny", "fp64", "gpu"), ("resnet50_tiny", "fp64", "cpu"), ("gpt_tiny", "tf32", "gpu")]
     search, fusion = {"xla_gpu_autotune_level": 0}, {"xla_gpu_enable_triton_gemm": False}
-    told = options("jax", "workloads.get(model), ", *asked)
-    assert told == [None, search, fusion, search | fusion, None, None], "else XLA's own defaults"
+    asked += [("pointwise", "bf16", "gpu")]
+    told = options("jax", "pointwise if model == 'pointwise' else workloads.get(model), ", *asked)
+    assert told == [None, search, fusion, search | fusion, None, None, None], "else XLA's own defaults"
 
 
 @pytest.mark.needs("torch")

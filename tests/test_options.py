@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from conftest import python
 
-from bench import backends
+from bench import backends, records
+from bench.records import Proof
 
 # As short as may be: what is looked at are the canaries, the proofs and the first losses, which no time can mend.
 SUITE = """
@@ -58,7 +59,10 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Any:
             done = python("-m", "bench", "run", "./suite.toml", *told, folder=folder)
             assert done.returncode == 0, done.stdout + done.stderr
             table, text = ((folder / "out" / name).read_text() for name in ("table.md", "table.csv"))
-            made[backend] = [*csv.DictReader(io.StringIO(text)), {"table": table}]
+            found, _ = records.read(folder / "out" / "results.jsonl")
+            losses = {name for record in found if isinstance(record, Proof) for name in record.first_losses}
+            phases = " ".join(sorted({name.split("/")[0] for name in losses}))
+            made[backend] = [*csv.DictReader(io.StringIO(text)), {"table": table, "phases": phases}]
         return made[backend]
 
     return of
@@ -76,6 +80,11 @@ def test_bf16_is_rounded_as_it_says_and_proved(rows: Any, backend: str) -> None:
         assert row["status"] in ("ok", "unsteady"), row
         assert float(row["parity_fp64"]) < 1e-12
         assert 1e-4 < float(row["parity_error"]) < 0.2, "as exact as fp32, or grossly wrong"
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_nothing_is_computed_for_a_phase_that_is_not_measured(rows: Any, backend: str) -> None:
+    assert rows(backend)[-1]["phases"] == "train"
 
 
 @pytest.mark.parametrize("backend", NATIVE)

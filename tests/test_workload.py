@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bench import workloads
 from bench.errors import BenchError
-from bench.layers import Conv2D, Dense, Dropout, Flatten, MaxPool, ReLU, Residual
+from bench.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool, ReLU, Residual
 from bench.recipe import RECIPES
 from bench.workload import SGD, Adam, Proof, Workload, batches
 
@@ -359,3 +359,15 @@ def test_layers_before_the_first_weights_are_first_too() -> None:
 )
 def test_bytes_per_step(phase: str, batch: int, item_size: int, wanted: int) -> None:
     assert MLP.bytes_per_step(phase, batch, item_size) == wanted
+
+
+def test_a_blocks_last_scales_begin_small_in_the_whole_resnet_alone() -> None:
+    def scales(name: str) -> dict[str, float]:
+        places = (place for place in workloads.get(name).walk() if isinstance(place.layer, BatchNorm))
+        return {place.path: place.layer.initial(place.enters)["scale"][0] for place in places}
+
+    whole = scales("resnet50")
+    last = {path for path in whole if path.startswith("residual") and path.endswith("batchnorm_3")}
+    assert len(last) == 16
+    assert {path: scale for path, scale in whole.items() if scale != 1} == dict.fromkeys(last, 0.1)
+    assert set(scales("resnet50_tiny").values()) == {1.0}
