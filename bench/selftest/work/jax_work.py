@@ -4,6 +4,7 @@ import os
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 EXTRA = int(os.environ.get("STEPWATCH_EXTRA", "0"))
@@ -11,11 +12,11 @@ BATCH = 512
 
 
 def make_step():  # type: ignore[no-untyped-def]
-    keys = jax.random.split(jax.random.key(0), 4)
-    shapes = ((784, 128), (128, 10))
-    weights = [0.05 * jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=False)]
-    x, y = jax.random.uniform(keys[2], (BATCH, 784)), jax.random.randint(keys[3], (BATCH,), 0, 10)
-    unit = jnp.eye(64)
+    draw = np.random.default_rng(0)  # jax.random would compile each draw: seconds, in each of some 1 000 processes
+    drawn = [0.05 * draw.standard_normal(shape, np.float32) for shape in ((784, 128), (128, 10))]
+    weights = [jnp.asarray(array) for array in drawn]
+    x, y = jnp.asarray(draw.random((BATCH, 784), np.float32)), jnp.asarray(draw.integers(0, 10, BATCH, np.int32))
+    unit = jnp.asarray(np.eye(64, dtype=np.float32))
 
     def loss(weights, x, y):  # type: ignore[no-untyped-def]
         logits = jax.nn.relu(x @ weights[0]) @ weights[1]

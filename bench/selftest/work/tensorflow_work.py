@@ -2,6 +2,8 @@
 
 import os
 
+os.environ["TF_USE_LEGACY_KERAS"] = "1"  # which is not here and not used: it spares a second of Keras 3's import
+
 import tensorflow as tf
 
 EXTRA = int(os.environ.get("STEPWATCH_EXTRA", "0"))
