@@ -110,7 +110,7 @@ def gate(
     format: Annotated[str, typer.Option(help="markdown, github, junit or json.")] = "markdown",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 for INCONCLUSIVE too.")] = False,
 ) -> None:
-    """Did it get slower? Both arms measured side by side; exit 0 no, 1 FAIL, 4 INVALID."""
+    """Did it get slower? Both arms measured side by side; exit 0 no, or too noisy to say, 1 FAIL, 4 INVALID."""
     filters = Filters(tuple(workload), tuple(backend), tuple(mode), tuple(device))
     asked = Compared(suite, tuple(program), filters, base_env, base_ref, tuple(base_flags), out, against)
     raise typer.Exit(gating.execute(gating.Request(asked, resume, deadline, patience, format, strict)))
@@ -214,6 +214,8 @@ def selftest_(
     gate: Annotated[bool, typer.Option("--gate", help="The gate's own error rates, in place of the parts.")] = False,
 ) -> None:
     """Try the harness itself: seeded faults, determinism, its own cost, hand-written loops, interval coverage."""
+    if gate and (quick or part):
+        raise BenchError("--gate takes the place of the parts: leave out --quick and --part")
     if gate:
         raise typer.Exit(gate_rates.execute(minutes=minutes, out=out))
     raise typer.Exit(selftest.execute(quick=quick, minutes=minutes, out=out, parts=tuple(part)))

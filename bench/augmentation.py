@@ -15,11 +15,13 @@ MOVE = 1 / 8  # of an image's side, at most, either way: a crop of what a margin
 
 
 def decide(images: np.ndarray) -> Array:
-    """For each image `(n, height, width, channels)` where the pixels of the result come from: fp64 `(n, 2, 3)`.
+    """For each image `(..., n, height, width, channels)` where the result's pixels come from: fp64 `(..., n, 2, 3)`.
 
     The pixel at row r and column c of the result is that at `m @ (r, c, 1)` of the image, by bilinear interpolation
-    between the four pixels around it; what is outside the image is 0.
+    between the four pixels around it; what is outside the image is 0. Each of several batches has its own decisions.
     """
+    if images.ndim > 4:
+        return np.stack([decide(batch) for batch in images])
     count, height, width, _ = images.shape
     draw = np.random.Generator(np.random.PCG64(zlib.crc32(np.ascontiguousarray(images).tobytes())))
     flip = 1 - 2 * draw.integers(0, 2, count)

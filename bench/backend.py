@@ -18,6 +18,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp64")
 ITEM_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp64": 8}  # of an activation
 LAYOUTS = ("nchw", "nhwc")
 NO_FP16 = "fp16 wants its loss scaled, which no adapter does; use bf16, which has fp32's range"
+NO_FP64 = "on a GPU fp64 is for proofs: its programs go without searches and fusions; time it on the CPU, or use fp32"
 NO_TF32 = "tf32 is arithmetic of NVIDIA's tensor cores; on a CPU use fp32 or bf16"
 NO_SEVERAL = "a loader brings one batch at a time: with input host use steps_per_call 1"
 FLAT = "flat"  # the layout of a model without images, and of a backend that has no layer for them
@@ -115,6 +116,8 @@ class Backend(Struct, frozen=True):
             return NO_FP16
         if precision == "tf32" and device == "cpu":
             return NO_TF32
+        if precision == "fp64" and device == "gpu":
+            return NO_FP64
         if precision not in ("fp32", "fp64") and not self.packages:
             return self.lacks["precision"]
         if steps_per_call > 1 and not {mode, device} & {*self.chains}:

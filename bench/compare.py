@@ -27,8 +27,8 @@ class Stored(Struct, frozen=True):
 class Remark(Struct, frozen=True):
     """What became of a case in one of the later runs.
 
-    `word`: failing (it was not before), vanished (it was there before), new (the first run lacks it), changed (another
-    workload than the first run's), slower or faster than the first, or empty.
+    `word`: failing (it was not before), vanished (it was there before), new (the first run lacks it, or did not measure
+    it), changed (another workload than the first run's), slower or faster than the first, or empty.
     """
 
     word: str = ""
@@ -102,7 +102,8 @@ def _remark(found: Sequence[Row | None], changed: bool, interval: stats.Interval
         return Remark("failing", why)
     if last.step_ms is None and last.status not in FAILED and any(row.step_ms is not None for row in known):
         return Remark("vanished", why)
-    if before[0] is None:
+    first = before[0]
+    if first is None or (first.step_ms is None and first.status not in FAILED and last.step_ms is not None):
         return Remark("new")
     if changed:
         return Remark("changed", "another workload under the same name")

@@ -143,7 +143,10 @@ def _arms(asked: Asked, names: set[str], folder: Path, paths: Sequence[str]) -> 
         return interpreters.other_environment(asked.base_env, names, candidate), candidate
     if asked.base_ref:
         return _revisions(asked.base_ref, candidate, folder, paths)
-    return interpreters.other_flags(asked.base_flags, names), candidate
+    base = interpreters.other_flags(asked.base_flags, names)
+    if not paths:  # a program may import from there what is no package
+        interpreters.check_differs(base, candidate)
+    return base, candidate
 
 
 def _revisions(revision: str, candidate: Arm, folder: Path, paths: Sequence[str]) -> tuple[Arm, Arm]:

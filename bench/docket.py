@@ -5,7 +5,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bench import feeds, measuring, programs, proofs, revisions, workloads
-from bench.arms import Arm
+from bench import run as runs
+from bench.arms import Arm, Launch
 from bench.backends import is_own
 from bench.baseline import Baseline
 from bench.case import Case
@@ -14,7 +15,6 @@ from bench.messages import Failed, Opened
 from bench.pairs import ArmPilot, ArmProof, Comparison, Lost, Pair, Pairing, Record, read_lines
 from bench.process import Process, WorkerFailed
 from bench.records import Ledger, Origin, Pilot, Proof, drop_torn_line
-from bench.run import now
 
 CONTROL_WARM_UP = 0.2  # seconds: nothing of it compiles
 
@@ -37,7 +37,13 @@ class Docket:
         return self.comparison.base, self.comparison.candidate
 
     def check_files(self) -> None:
-        """`BenchError`, exit code 4, where a file, or the revision here, is not what it was when the gate was begun."""
+        """`BenchError`, exit code 4, where a file, the revision here or Stepwatch itself is not what it was."""
+        if (code := runs.harness()) != self.comparison.harness:
+            raise BenchError(
+                f"INVALID: the code of Stepwatch was {self.comparison.harness} when the gate was begun, now it is "
+                f"{code}; start a new gate",
+                exit_code=4,
+            )
         for path, digest in self.comparison.digests.items():
             if programs.digest(Path(path)) != digest:
                 raise BenchError(
@@ -95,7 +101,7 @@ class Docket:
         machine = self.comparison.machine.digest
         own = is_own(case.backend)
         digest = programs.digest(Path(arm.root, case.backend)) if own else workloads.get(case.work).digest
-        return Origin(digest, machine, arm.versions_of(case.backend), self.comparison.commit, number, now())
+        return Origin(digest, machine, arm.versions_of(case.backend), self.comparison.commit, number, runs.now())
 
     def feed(self, name: str, data: str, batch: int) -> str:
         """The file of a case's batches, drawn when first wanted: the same for both arms."""
@@ -114,7 +120,7 @@ class Docket:
 
     def start(self, arm: Arm, case: Case, log: Path) -> Process:
         """A worker of the arm, told what to open: its answer `Opened` is still to come."""
-        worker = Process(log, arm.launch)
+        worker = Process(log, launch_of(arm, case))
         self.alive.append(worker)
         cache = (self.folder / "cache" / f"{arm.name}-{case.worker_file}").absolute()
         cache.mkdir(parents=True, exist_ok=True)
@@ -149,3 +155,15 @@ class Docket:
 
 def case_of(arm: Arm, pairing: Pairing) -> Case:
     return pairing.base if arm.name == "base" else pairing.candidate
+
+
+def launch_of(arm: Arm, case: Case) -> Launch:
+    """How a worker of the case is started. The control's finds the same Stepwatch in both arms.
+
+    It tells whether the machine and the interpreters treat both alike. Another clock, which PYTHONPATH may bring, is
+    what is compared: were it in the control, the slower it is the surer every FAIL would be taken back.
+    """
+    if case.backend != "control":
+        return arm.launch
+    kept = {name: value for name, value in arm.launch.environment.items() if name != "PYTHONPATH"}
+    return replace(arm.launch, environment=kept)

@@ -12,6 +12,7 @@ from bench import datasets
 from bench.samples import draw
 from bench.workload import Workload, batches
 
+COPIES = 6  # of the file's bytes are in memory: its batches, these stacked to be written, a worker's float32 of them
 ROOM = 2**30  # bytes that all batches of a feed take on the device, as 4-byte numbers
 FEWEST = 5  # batches of a feed, however large: the first losses are those of so many steps
 DISTINCT = 512  # samples that a workload without a data set draws, before it repeats them
@@ -36,14 +37,14 @@ def write(path: Path, workload: Workload, *, data: str, size: int, count: int, s
     Large ones are `fewer`. MemoryError where they would not fit.
     """
     count = fewer(workload, size, count)
+    # Linux grants memory that it does not have and kills for it later: say no here, while it is only one row.
+    if COPIES * count * size * prod(workload.input) * (4 if workload.vocabulary else 1) > _free():
+        raise MemoryError
     if workload.takes_28x28():
         images, labels = datasets.load(datasets.locate(data))
     else:
         many = min(size * count, max(DISTINCT, size))
         images, labels = draw(workload, np.random.Generator(np.random.PCG64(seed)), many)
-    # Linux grants memory that it does not have and kills for it later: say no here, while it is only one row.
-    if 2 * count * size * images[0].nbytes > psutil.virtual_memory().available:
-        raise MemoryError
     drawn = batches(images, labels, seed=seed, size=size, count=count)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{os.getpid()}-{path.name}")
@@ -53,6 +54,10 @@ def write(path: Path, workload: Workload, *, data: str, size: int, count: int, s
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)  # a full disk must not keep half of it
+
+
+def _free() -> int:
+    return int(psutil.virtual_memory().available)
 
 
 def calls(data: Data, steps: int, *, whole: bool = True) -> Data:

@@ -4,6 +4,7 @@ It reads `table.csv`, where every interval was computed once, and never the samp
 """
 
 import csv
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import isfinite
@@ -18,6 +19,7 @@ from msgspec import Struct
 from bench.case import Case
 from bench.errors import BenchError
 from bench.machine import Machine
+from bench.suite import Protocol
 
 AXES = Case.__struct_fields__
 MOST = 400  # points that change points are looked for in; more runs are taken together, a median each
@@ -34,17 +36,20 @@ class Point(Struct, frozen=True):
     low: float | None
     high: float | None
     status: str
+    suite: str
 
 
 class Series(Struct, frozen=True):
     """One case on one machine, oldest run first. `case`: the axes' values, in their order. `machine`: its digest;
-    `where`: its CPU's name, and in what it differs from the others of that name."""
+    `where`: its CPU's name, and in what it differs from the others of that name. `later`: how many runs of the last
+    one's suite there are after it on that machine, none with a time of this case."""
 
     case: tuple[str, ...]
     machine: str
     cpu: str
     where: str
     points: tuple[Point, ...]
+    later: int = 0
 
 
 class Trend(Struct, frozen=True):
@@ -56,12 +61,18 @@ class Trend(Struct, frozen=True):
     changes: tuple[tuple[str, float, float], ...]
 
 
+class _Suite(Struct):
+    name: str
+    protocol: Protocol
+
+
 class _Run(Struct):
     """What is wanted of a run.json."""
 
     started: str
     commit: str
     machine: Machine
+    suite: _Suite
 
 
 def read(folder: Path) -> tuple[list[Series], list[str]]:
@@ -71,10 +82,14 @@ def read(folder: Path) -> tuple[list[Series], list[str]]:
     decoder = msgspec.json.Decoder(_Run)
     found: dict[tuple[str, ...], list[Point]] = {}
     machines: dict[str, Machine] = {}
+    begun: dict[tuple[str, str], list[str]] = {}  # when, by machine and suite
     skipped: list[str] = []
     for path in sorted(p for p in folder.iterdir() if (p / "run.json").exists()):
         try:
             run = decoder.decode((path / "run.json").read_bytes())
+            if run.suite.protocol.shortened():  # its times are for looking: beside others they would look like a change
+                skipped.append(f"{path.name}: shortened protocol")
+                continue
             rows = [row for row in _rows(path / "table.csv") if row["step_ms"]]
             made = [(tuple(row[axis] for axis in AXES), _point(run, row)) for row in rows]
         except (OSError, ValueError, LookupError, csv.Error, msgspec.DecodeError) as error:
@@ -82,16 +97,22 @@ def read(folder: Path) -> tuple[list[Series], list[str]]:
             continue
         digest = run.machine.digest
         machines[digest] = run.machine
+        begun.setdefault((digest, run.suite.name), []).append(run.started)
         for case, point in made:
             found.setdefault((digest, *case), []).append(point)
     machines = {digest: one for digest, one in machines.items() if any(key[0] == digest for key in found)}
     names = {digest: _where(one, list(machines.values())) for digest, one in machines.items()}
-    series = [
-        Series(key[1:], key[0], machines[key[0]].cpu, names[key[0]], tuple(sorted(points, key=lambda p: p.started)))
-        for key, points in found.items()
-    ]
+    for starts in begun.values():
+        starts.sort()
+    series = []
+    for (digest, *axes), points in found.items():
+        points.sort(key=lambda p: p.started)
+        starts = begun[digest, points[-1].suite]
+        later = len(starts) - bisect_right(starts, points[-1].started)
+        series.append(Series(tuple(axes), digest, machines[digest].cpu, names[digest], tuple(points), later))
     if not series:
-        raise BenchError(f"{folder} holds no run with a table.csv that has a time; nothing to show")
+        why = f"{len(skipped)} are left out, the first is {skipped[0]}" if skipped else "nothing to show"
+        raise BenchError(f"{folder} holds no run with a table.csv that has a time; {why}")
     return series, skipped
 
 
@@ -121,7 +142,7 @@ def _rows(path: Path) -> Iterable[dict[str, str]]:
 
 def _point(run: _Run, row: dict[str, str]) -> Point:
     low, high = (_time(row, name) if row[name] else None for name in ("step_ms_low", "step_ms_high"))
-    return Point(run.started, run.commit, _time(row, "step_ms"), low, high, row["status"])
+    return Point(run.started, run.commit, _time(row, "step_ms"), low, high, row["status"], run.suite.name)
 
 
 def _time(row: dict[str, str], name: str) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench import arms, backends
+from bench import arms, backends, machine
 from bench.arms import SETTINGS, Arm, Launch
 from bench.errors import BenchError
 from bench.process import environment
@@ -100,8 +100,10 @@ def other_flags(words: Sequence[str], names: Iterable[str]) -> Arm:
     for name, value in flags.items():
         if name in known and value not in known[name]:
             raise BenchError(f"no {name} '{value}'; there are {', '.join(known[name])}")
-        if name == "threads" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 4096):
+        if name == "threads" and not (value.isascii() and value.isdigit() and int(value) >= 1):
             raise BenchError(f"threads wants a whole number from 1, found '{value}'")
+        if name == "threads" and int(value) > (cores := machine.usable_cores()):
+            raise BenchError(f"threads {value} is asked for and this process may use {cores} cores; use at most that")
     for name in variables:
         if setters := sorted(b for b in set(names) if name in backends.get(b).sets):
             instead = "; use threads=" if "THREADS" in name else ""
@@ -109,10 +111,24 @@ def other_flags(words: Sequence[str], names: Iterable[str]) -> Arm:
                 f"--base-flags {name}: Stepwatch sets it itself in every worker of {' and '.join(setters)}, so that "
                 f"both arms would be the same{instead}"
             )
+    for folder in filter(None, variables.get("PYTHONPATH", "").split(os.pathsep)):
+        if not Path(folder).exists():
+            raise BenchError(f"--base-flags PYTHONPATH: there is no {folder}; name a folder that holds what to import")
     changed = {name: value for name, value in variables.items() if os.environ.get(name) != value}
     if not flags and not changed:
         raise BenchError(f"--base-flags {' '.join(words)}: that is so already; two identical arms compare nothing")
     return _asked("base", Launch(environment=changed), flags, names)
+
+
+def check_differs(base: Arm, against: Arm) -> None:
+    """`BenchError` where all that was changed is where modules are looked for, and what is found there is the same."""
+    if base.flags or [*base.launch.environment] != ["PYTHONPATH"]:
+        return
+    if (base.python, base.versions, base.installed) == (against.python, against.versions, against.installed):
+        raise BenchError(
+            f"--base-flags PYTHONPATH={base.launch.environment['PYTHONPATH']}: Stepwatch and the packages found there "
+            "are those that run now; two identical arms compare nothing"
+        )
 
 
 def again(arm: Arm, names: Iterable[str]) -> Arm:

@@ -158,7 +158,8 @@ def _check_losses(case: Case, losses: tuple[float, ...], proof: Proof) -> None:
         raise WorkerFailed(Failed("parity_failed", proof.broken_feeds[feed]))
     wanted = np.array(proof.first_losses[feed])
     stochastic = case.phase == "train" and workload.deterministic() != workload
-    allowed = STOCHASTIC_TOLERANCE if stochastic else parity.tolerance(workload, case.precision)
+    exact = parity.tolerance(workload, case.precision, stepped=case.phase == "train")
+    allowed = STOCHASTIC_TOLERANCE if stochastic else exact
     far = parity.first_losses_differ(losses, wanted, allowed)
     if far is not None:
         what = f"first losses of the timed process differ by {far:.2g} from the proof's, allowed {allowed:.0e}"

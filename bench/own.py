@@ -6,7 +6,7 @@ or `Program`, a class that offers `bench.program.Program` as far as it goes. See
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,6 +55,8 @@ class Own:
                     f"{self.path}: its Program wants batches(), or put() with `input` (a sample's shape) and "
                     f"`classes`; it lacks {' and '.join(lacks)}"
                 )
+            if not isinstance(told := self.kind.input, tuple | list):
+                raise BenchError(f"{self.path}: its `input` wants a tuple, a sample's shape, found {told!r}")
         return Facts(threads=settings.threads, device_name=settings.device)
 
     def check_origin(self) -> None:
@@ -168,6 +170,8 @@ class ClassProgram(WithoutModel):
     def weights(self) -> dict[str, Array]:
         """The program's own; `BenchError` where their shapes are not those of the time before."""
         found: dict[str, Array] = self.program.weights()
+        if not isinstance(found, Mapping) or not found:  # NaN would not be seen, nor a step that never happened
+            raise BenchError(f"{self.path}: weights() wants a dict of at least one array, found {str(found)[:40]!r}")
         shapes = {name: shape(array) for name, array in found.items()}
         if self.shapes not in (None, shapes):
             raise BenchError(f"{self.path}: the shapes of weights() change: {self.shapes}, then {shapes}")
@@ -244,7 +248,10 @@ def family(path: str, leaf: Any) -> str:
     for name, kinds in (("torch", ("Tensor",)), ("jax", ("Array",)), ("tensorflow", ("Tensor", "Variable"))):
         module = sys.modules.get(name)
         if module and isinstance(leaf, tuple(getattr(module, kind) for kind in kinds)):
-            return f"{name} {tensor.device.type}" if name == "torch" else name
+            whose = f"{name} {tensor.device.type}" if name == "torch" else name
+            if whose not in FENCES:
+                raise BenchError(f"{path}: a step returned a {whose} tensor; only cpu and cuda can be waited for")
+            return whose
     raise BenchError(f"{path}: a step returned a {type(leaf).__name__}: return tensors, arrays or numbers")
 
 

@@ -104,14 +104,16 @@ class Pairer:
         self, pairing: Pairing, turn: Turn, halves: list[Half], readings: tuple[Reading, Reading], *, alternating: bool
     ) -> None:
         base, candidate = halves
+        case = pairing.candidate
+        calls = 1 if case.measure == "latency" else self._steps(pairing)[1]
         self.docket.append(
             Pair(
-                case=pairing.candidate,
+                case=case,
                 stage=turn.stage,
                 number=turn.number,
                 base_first=turn.base_first,
                 alternating=alternating,
-                steps=self._steps(pairing)[1],
+                steps=calls * case.steps_per_call,
                 base=base,
                 candidate=candidate,
                 others_cores=sensors.others(readings) if alternating else _others(halves),

@@ -30,6 +30,11 @@ class Pairing(Struct, frozen=True):
     candidate: Case
     margin: float
 
+    @property
+    def sides(self) -> tuple[tuple[str, Case], ...]:
+        """Each arm's name with the case that it measures."""
+        return ("base", self.base), ("candidate", self.candidate)
+
 
 class Comparison(Struct, frozen=True):
     """Everything that was decided before the first pair.
@@ -90,7 +95,8 @@ class Half(Struct, frozen=True):
 class Pair(Struct, frozen=True, tag=True):
     """One cell in one fresh process of each arm. `case` is the candidate's; `alternating`: the bursts took turns.
 
-    `others_cores`, `stolen_cores`: what other processes used and the hypervisor took meanwhile (None: not to be seen).
+    `steps`: in each of the times. `others_cores`, `stolen_cores`: what other processes used and the hypervisor took
+    meanwhile (None: not to be seen).
     """
 
     case: Case
@@ -153,13 +159,15 @@ def _cell(pairing: Pairing, found: list[Record], *, stored: bool) -> gate.Cell:
     ours = [r for r in found if isinstance(r, Pair) and r.case == pairing.candidate]
     # Their order in the file says nothing: the same pairs give the same verdict.
     ours.sort(key=lambda pair: (pair.stage, pair.number))
+    broken = _broken(pairing, ours, found) or (_beside(ours) if stored else "")
     return gate.Cell(
         name=str(pairing.candidate),
         first=tuple(pair.log_ratio for pair in ours if pair.stage == 1),
         second=tuple(pair.log_ratio for pair in ours if pair.stage == 2),
         margin=pairing.margin,
-        broken=_broken(pairing, ours, found) or (_beside(ours) if stored else ""),
-        drifts=tuple(zip(*map(drifts, ours), strict=True)),
+        broken=broken,
+        # Pairs that were measured in different ways have not equally many.
+        drifts=() if broken else tuple(zip(*map(drifts, ours), strict=True)),
     )
 
 
@@ -181,15 +189,15 @@ def _beside(ours: list[Pair]) -> str:
 
 
 def _broken(pairing: Pairing, ours: list[Pair], found: list[Record]) -> str:
-    for record in found:
-        match record:
-            case Lost() if record.case == pairing.candidate:
-                where = f" (see {record.log})" if record.log else ""
-                return f"the {record.arm} arm: {record.status}: {record.reason}{where}"
-            case ArmPilot() if record.pilot.case in (pairing.base, pairing.candidate) and not record.pilot.settled:
-                return f"the {record.arm} arm is unsteady: {record.pilot.warm_up_steps} steps did not warm it up"
-            case _:
-                pass
+    """Why there can be no verdict, in the same words in whichever order the records lie; empty where there can."""
+    if lost := [r for r in found if isinstance(r, Lost) and r.case == pairing.candidate]:
+        first = min(lost, key=lambda r: (r.arm, r.reason, r.status, r.log))  # "base" is before "candidate"
+        where = f" (see {first.log})" if first.log else ""
+        return f"the {first.arm} arm: {first.status}: {first.reason}{where}"
+    for arm, case in pairing.sides:
+        pilots = [r.pilot for r in found if isinstance(r, ArmPilot) and (r.arm, r.pilot.case) == (arm, case)]
+        if steps := [pilot.warm_up_steps for pilot in pilots if not pilot.settled]:
+            return f"the {arm} arm is unsteady: {min(steps)} steps did not warm it up"
     if ours and (missing := _unproved(pairing, found)):
         return missing
     twice = [name for name, many in Counter((p.stage, p.number) for p in ours).items() if many > 1]
@@ -198,12 +206,15 @@ def _broken(pairing: Pairing, ours: list[Pair], found: list[Record]) -> str:
         return (
             f"pair {number + 1} of stage {stage} is there {Counter((p.stage, p.number) for p in ours)[twice[0]]} times"
         )
+    alternating = 2 * sum(pair.alternating for pair in ours) > len(ours)
+    if odd := next((pair for pair in ours if pair.alternating != alternating), None):
+        return f"pair {odd.number + 1} of stage {odd.stage} was measured in another way than the rest"
     return ""
 
 
 def _unproved(pairing: Pairing, found: list[Record]) -> str:
     """Which arm has no pilot on record, or no proof that held where its backend can be proved."""
-    for arm, case in (("base", pairing.base), ("candidate", pairing.candidate)):
+    for arm, case in pairing.sides:
         if not any(isinstance(r, ArmPilot) and (r.arm, r.pilot.case) == (arm, case) for r in found):
             return f"the {arm} arm has no pilot on record"
         if not backends.recorded(case.backend).packages:
@@ -212,8 +223,8 @@ def _unproved(pairing: Pairing, found: list[Record]) -> str:
         if not proofs:
             return f"the {arm} arm has no proof on record"
         feed = f"{case.phase}/{case.data}/{case.batch}"
-        if broken := proofs[-1].broken or proofs[-1].broken_feeds.get(feed, ""):
-            return f"the {arm} arm: parity_failed: {broken}"
+        if broken := {proof.broken or proof.broken_feeds.get(feed, "") for proof in proofs} - {""}:
+            return f"the {arm} arm: parity_failed: {min(broken)}"
     return ""
 
 
@@ -234,6 +245,8 @@ def read(folder: Path) -> tuple[Comparison, list[Record]]:
         raise BenchError(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} is not a gate's: {error}") from None
+    if not comparison.pairings:
+        raise BenchError(f"{path} holds no case, so there is nothing to judge; start a new gate", exit_code=4)
     return comparison, read_lines(folder / "pairs.jsonl")
 
 

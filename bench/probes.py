@@ -101,15 +101,15 @@ def _flat(settings: Settings) -> Settings:
     return replace(settings, layout="flat", steps_per_call=1)
 
 
-def dropout_masks(backend: BackendModule, settings: Settings, rate: float) -> Array:
-    """What a Dropout made of ones in two steps of the very `train` that is timed: shape (2 steps, 2 samples, 4096).
+def dropout_masks(backend: BackendModule, settings: Settings, *rates: float) -> Array:
+    """What Dropouts in a row made of ones in two steps of the very `train` that is timed: (2 steps, 2 samples, 4096).
 
     Weights start at 0 and hardly move, so the loss's gradient at the logits is (1/10 - onehot) / 2 whatever the masks
     are; one step of SGD adds -learning rate x (mask x scale) x that to the kernel, from which the columns of the two
     samples' labels give both samples' values.
     """
     inputs, learning = 4096, 1e-6
-    program = backend.build(probe((0.0,) * 10, inputs, (Dropout(rate),), learning), _flat(settings))
+    program = backend.build(probe((0.0,) * 10, inputs, tuple(map(Dropout, rates)), learning), _flat(settings))
     batch = program.put(np.ones((2, inputs), np.float32), np.array([0, 1], np.int32))
     kernels: list[Array] = [np.zeros((inputs, 10))]
     for _ in range(2):

@@ -23,7 +23,7 @@ from bench.measuring import opening
 from bench.messages import Opened, Prove, Proved
 from bench.process import Process
 from bench.program import Settings
-from bench.run import adapter_digest
+from bench.run import adapter_digest, variables
 
 Feeds = tuple[tuple[str, int], ...]
 OWN_TOLERANCE = 5e-3  # of two programs of the user's own: fp32 by any optimiser, but for rare units under Adam
@@ -95,7 +95,7 @@ def path_of(subject: Subject, machine: Machine, versions: dict[str, str] | None 
         workload.proof,
         adapter_digest(subject.backend),
         versions or backends.get(subject.backend).versions() | {"numpy": np.__version__},
-        sorted(launch.environment.items()),
+        sorted((variables() | launch.environment).items()),
         "" if launch.python == sys.executable else launch.python,
         machine.cpu,
         [gpu.name + gpu.driver for gpu in machine.gpus] if subject.device == "gpu" else [],
@@ -209,14 +209,15 @@ def _first_break(subject: Subject, found: Evidence, checks: list[tuple[str, pari
     for what, agreement in checks:
         if agreement.broken:
             return f"{what}: {agreement.broken}"
-    floor = parity.tolerance(workload, subject.precision)
+    floor = parity.tolerance(workload, subject.precision, stepped=False)
     return str(parity.inference_break(found, floor) or parity.dropout_break(workload, found, subject.precision) or "")
 
 
 def _feed_break(subject: Subject, found: Evidence, reference: Evidence | None, name: str, losses: list[float]) -> str:
     """Whether the first losses on a case's own batches differ: as measured from fp64, or fp64 from eager."""
     workload = workloads.get(subject.workload)
-    strict, floor = (parity.tolerance(workload, precision) for precision in ("fp64", subject.precision))
+    stepped = name.startswith("train/")
+    strict, floor = (parity.tolerance(workload, p, stepped=stepped) for p in ("fp64", subject.precision))
     far = parity.first_losses_differ(tuple(found[f"measured/first/{name}"]), np.array(losses), floor)
     if far is not None:
         return f"first losses of {name}: differ by {far:.2g}, allowed {floor:.0e}"

@@ -20,6 +20,8 @@ def stepwatch_program(tmp_path_factory: pytest.TempPathFactory) -> "Callable[...
     The row has `step_ms`, `process_ms` (one a fresh process), `status` and the rest of `table.csv`; a file that cannot
     be measured fails the test with the reason.
     """
+    from msgspec.structs import replace
+
     from bench import folder as folders
     from bench import records, runner, table
     from bench.errors import BenchError
@@ -33,17 +35,19 @@ def stepwatch_program(tmp_path_factory: pytest.TempPathFactory) -> "Callable[...
         )
         try:
             run = running.planned(asked)
+            wanted = tuple(planned for planned in run.planned if planned.case.phase == phase)
+            if not wanted:
+                pytest.fail(f"{path} offers no phase {phase}", pytrace=False)
+            run = replace(run, planned=wanted)
+            folder = tmp_path_factory.mktemp("stepwatch") / "run"
+            folders.make(folder, "run.json", run)
+            runner.Runner(run, folder, patience=running.PATIENCE).execute()
+            found, _ = records.read(folder / "results.jsonl")
+            (row,) = table.report(run, records.latest(found), None).rows
         except BenchError as error:
             pytest.fail(str(error), pytrace=False)
-        folder = tmp_path_factory.mktemp("stepwatch") / "run"
-        folders.make(folder, "run.json", run)
-        runner.Runner(run, folder, patience=running.PATIENCE).execute()
-        found, _ = records.read(folder / "results.jsonl")
-        rows = [row for row in table.report(run, records.latest(found), None).rows if row.case.phase == phase]
-        if not rows:
-            pytest.fail(f"{path} offers no phase {phase}", pytrace=False)
-        if rows[0].step_ms is None or rows[0].status in FAILED:
-            pytest.fail(f"{path}: {rows[0].status}: {rows[0].reason}", pytrace=False)
-        return rows[0]
+        if row.step_ms is None or row.status in FAILED:
+            pytest.fail(f"{path}: {row.status}: {row.reason}", pytrace=False)
+        return row
 
     return measure

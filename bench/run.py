@@ -1,6 +1,7 @@
 """A run's identity, `run.json`: what was asked, of which machine, by which code. And the folder that holds it."""
 
 import hashlib
+import os
 import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -23,6 +24,13 @@ SHARED = (
     *("datasets", "feeds", "samples", "evidence", "probes", "worker"),
 )
 
+# What frameworks and the libraries under them read from the shell. Of TensorFlow by name: Terraform's secrets begin so.
+READ = (
+    *("XLA_", "JAX_", "KERAS_", "TORCH", "PYTORCH_", "ONEDNN_", "DNNL_", "MKL_", "KMP_", "OMP_", "GOMP_", "OPENBLAS_"),
+    *("CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32_OVERRIDE", "MALLOC_", "LD_PRELOAD"),
+    *("TF_XLA_FLAGS", "TF_ENABLE_", "TF_NUM_", "TF_CUDNN_", "TF_DETERMINISTIC_OPS", "TF_GPU_", "TF_FORCE_GPU_"),
+)
+
 
 class Program(Struct, frozen=True):
     """A file of the user's own, as it stood when the run was planned. `proves`: it offers the proof methods."""
@@ -38,6 +46,7 @@ class Run(Struct, frozen=True):
     """Everything that must be the same for two parts of a run to belong together, and when it began.
 
     `declared`: the workloads of other packages, so that a report needs none of them and shows what was measured.
+    `variables`: what the shell told the frameworks, but for what their adapters set themselves.
     """
 
     suite: Suite
@@ -52,6 +61,7 @@ class Run(Struct, frozen=True):
     better_data: str = ""
     programs: tuple[Program, ...] = ()
     declared: tuple[Workload, ...] = ()
+    variables: dict[str, str] = {}
     schema: int = records.SCHEMA
 
     @property
@@ -83,7 +93,14 @@ def create(
     for workload in declared:
         versions |= workloads.OTHERS.source(workload.name)
     known = suite, tuple(planned), machine, filters, versions, commit(), harness()
-    return Run(*known, deadline, now(), better, programs, declared)
+    ours = {name for p in planned for name in backends.get(p.case.backend).sets}
+    told = {name: value for name, value in variables().items() if name not in ours}
+    return Run(*known, deadline, now(), better, programs, declared, told)
+
+
+def variables() -> dict[str, str]:
+    """Those of the environment that may change what a framework computes, or how fast."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(READ)}
 
 
 def foreign(cases: Iterable[Case]) -> tuple[Workload, ...]:
@@ -189,6 +206,9 @@ def check_same(old: Run, new: Run, folder: Path) -> None:
         raise differs("commit", old.commit, new.commit)
     if old.harness != new.harness:
         raise differs("code", old.harness, f"{new.harness} (the sources changed)")
+    if old.variables != new.variables:
+        changed = next(k for k in {**old.variables, **new.variables} if old.variables.get(k) != new.variables.get(k))
+        raise differs(f"variable {changed}", old.variables.get(changed), new.variables.get(changed))
     if old.versions != new.versions:
         changed = next(k for k in {**old.versions, **new.versions} if old.versions.get(k) != new.versions.get(k))
         raise differs(f"version of {changed}", old.versions.get(changed), new.versions.get(changed))

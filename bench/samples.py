@@ -5,6 +5,7 @@ import numpy as np
 from bench.workload import Workload
 
 Samples = tuple[np.ndarray, np.ndarray]
+AT_ONCE = 256  # images: in fp64 all of a large batch would take forty times the bytes that are kept
 
 
 def draw(workload: Workload, generator: np.random.Generator, count: int) -> Samples:
@@ -17,7 +18,10 @@ def _images(workload: Workload, generator: np.random.Generator, count: int) -> S
     labels = np.arange(count) % workload.classes
     shape = (28, 28) if workload.takes_28x28() else workload.input
     means = generator.random((min(workload.classes, count), *shape))
-    images = np.rint(255 * (0.5 * means[labels] + 0.5 * generator.random((count, *shape)))).astype(np.uint8)
+    images = np.empty((count, *shape), np.uint8)
+    for at in range(0, count, AT_ONCE):
+        part = labels[at : at + AT_ONCE]
+        images[at : at + AT_ONCE] = np.rint(255 * (0.5 * means[part] + 0.5 * generator.random((len(part), *shape))))
     for positions in workload.labels():
         labels = (labels[:, None] + np.arange(positions)) % workload.classes
     return images, labels

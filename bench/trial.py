@@ -136,7 +136,8 @@ class Trial:
         )
         seconds, sensed = perf_counter() - started, self.watch.ended()
         grown, peak = (program.compilations() or 0) - compiled, program.peak_bytes()
-        peak = memory.peak(self.resident) if peak is None else peak
+        if peak is None and self.settings.device == "cpu":
+            peak = memory.peak(self.resident)
         left_over = 0.0
         for attempt in range(quiet.TRIES if question.quiet_steps else 0):
             if attempt == 0 or left_over > question.quiet_seconds:

@@ -94,6 +94,8 @@ class Worker:
             row.modes,
         )
         started = perf_counter()
+        if question.root:  # of another revision the files too that a program opens by relative paths
+            os.chdir(question.root)
         show_one_gpu(self.settings)
         self.backend.before_import(self.settings)
         facts = self.backend.after_import(self.settings)
@@ -146,9 +148,9 @@ class Worker:
                         # A compiler may be wrong at one batch size alone, which no rung of the ladder has.
                         program = self.backend.build(certain, replace(settings, mode="eager", steps_per_call=1))
                         found[f"eager/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first)
-        for place in workload.walk():
-            if rate := getattr(place.layer, "rate", 0.0):
-                found[f"dropout/{place.path}"] = probes.dropout_masks(self.backend, self.settings, rate)
+        rates = {place.path: rate for place in workload.walk() if (rate := getattr(place.layer, "rate", 0.0))}
+        masks = {rate: probes.dropout_masks(self.backend, self.settings, rate) for rate in set(rates.values())}
+        found |= {f"dropout/{path}": masks[rate] for path, rate in rates.items()}
         if certain != workload:
             # Dropout left on at inference would be seen by none of the rungs above.
             x, _ = evidence.proof_batches(workload)[0]

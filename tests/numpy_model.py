@@ -50,7 +50,7 @@ def _through(places: Iterable[Placed], weights: Arrays, x: np.ndarray, state: Ar
                     over = tuple(range(x.ndim - 1))
                     mean, variance = x.mean(over), x.var(over)
                     n = x.size / x.shape[-1]
-                    fed = {"mean": mean, "variance": variance * (n / (n - 1) if layer.unbiased else 1)}
+                    fed = {"mean": mean, "variance": variance * (n / max(n - 1, 1) if layer.unbiased else 1)}
                     for name, array in fed.items():
                         state[f"{place.path}.{name}"] = layer.momentum * own[name] + (1 - layer.momentum) * array
                 x = (x - mean) / np.sqrt(variance + layer.epsilon) * own["scale"] + own["bias"]

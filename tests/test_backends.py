@@ -4,10 +4,12 @@ import ast
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,10 @@ from numpy_model import forward
 
 from bench import backend as registry_row
 from bench import backends, parity, workloads
+from bench.__main__ import main
 from bench.errors import BenchError
 from bench.evidence import cross_entropy, proof_batches
+from bench.program import Settings
 from bench.run import adapter_digest
 from bench.workload import SGD, Workload
 
@@ -117,6 +121,7 @@ def test_coarser_precisions_and_several_steps_a_call_exist_or_say_why_not(name: 
     assert bool(asked("cpu", steps_per_call=8)) is (name not in chains), asked("cpu", steps_per_call=8)
     if row.packages:
         assert asked("gpu", precision="tf32") == ""
+        assert "for proofs" in asked("gpu", precision="fp64") and asked("cpu", precision="fp64") == ""
         assert bool(asked("gpu", steps_per_call=8)) is (name not in chains | {"torch"})
     assert "eager" not in row.modes or row.why_not(mode="eager", layout="flat", device="cpu", steps_per_call=8)
 
@@ -184,8 +189,6 @@ def test_every_program_has_the_protocols_methods(name: str) -> None:
 
 
 def test_the_null_backend_computes_nothing_and_proves_nothing() -> None:
-    from bench.program import Settings
-
     row = backends.get("null")
     module, settings = row.module(), Settings("eager", "fp32", "flat", "cpu", 3)
     module.before_import(settings)
@@ -425,6 +428,14 @@ def test_infer_drops_nothing_before_and_after_training(observed: Any, backend: s
 
 
 @each_framework()
+def test_two_dropouts_of_one_shape_drop_different_values(observed: Any, backend: str) -> None:
+    """Of two in a row, a half each, a quarter of all values is left; were their masks the same, a half would be."""
+    left = observed(backend)["two dropouts"]
+    assert set(left) == set(backends.get(backend).modes)
+    assert {mode: shares for mode, shares in left.items() if not np.allclose(shares, 0.25, atol=0.04)} == {}
+
+
+@each_framework()
 def test_canaries_agree(observed: Any, backend: str) -> None:
     assert observed(backend)["disagreement"] == ""
 
@@ -494,9 +505,77 @@ def test_inductor_keeps_its_defaults_where_a_time_is_taken() -> None:
     assert told[-1] == {"triton.mix_order_reduction": False}
 
 
-def test_pytests_own_process_has_no_framework() -> None:
-    import sys
+WAITED = """
+import json
+import numpy as np
+from msgspec.structs import replace
+from bench import backends, workloads
+from bench.program import Settings
+backend, settings = backends.get("jax").module(), Settings("compiled", "fp32", "flat", "cpu", 1)
+backend.before_import(settings), backend.after_import(settings)
+import jax
+from bench.backends.jax import device
+program, waited = backend.build(workloads.get("mlp"), settings), []
+whole = len(jax.tree.leaves((program.parameters, program.moments, program.state, program.count)))
+batch = program.put(np.zeros((2, 784), np.float32), np.zeros(2, np.int32))
+device.fence = lambda arrays: waited.append(len(jax.tree.leaves(arrays)))
+for calls in ("", "", "t", "iii", "", "iti", "ii"):
+    for call in calls:
+        program.train(batch) if call == "t" else program.infer(batch)
+    program.fence()
+    program.losses()
+program.settings = replace(settings, device="gpu")
+for calls in ("iii", "ti"):
+    for call in calls:
+        program.train(batch) if call == "t" else program.infer(batch)
+    program.fence()
+    program.losses()
+print(json.dumps([whole, waited]))
+"""
 
+
+@pytest.mark.needs("jax")
+def test_jaxs_fence_waits_for_what_there_is_to_wait_for() -> None:
+    """Of training parameters, moments, state, count and losses; of inference each result, on a GPU the last."""
+    done = python("-c", WAITED)
+    assert done.returncode == 0, done.stderr[-2000:]
+    whole, waited = json.loads(done.stdout)
+    assert waited == [whole, 0, whole + 1, 3, 0, whole + 1 + 2, 2, 1, whole + 1 + 1]
+
+
+REPLAYED = """
+import json
+import numpy as np
+from bench import backends, workloads
+from bench.program import Settings
+backend, settings = backends.get("torch").module(), Settings("eager", "fp32", "flat", "cpu", 1, steps_per_call=3)
+backend.before_import(settings), backend.after_import(settings)
+from bench.backends.torch import graphs, program
+replayed = []
+class Replay:
+    def __init__(self, work, batches, everything):
+        self.work = work
+    def __call__(self, batches):
+        replayed.append(len(batches))
+        return 2 * self.work(batches)
+graphs.Replay = Replay
+model, x = workloads.get("mlp"), np.random.Generator(np.random.PCG64(0)).random((2, 784), np.float32)
+found = graphs.GraphedProgram(model, settings).logits(x)
+wanted = 2 * program.TorchProgram(model, settings).logits(x)
+print(json.dumps([replayed, found.shape, float(np.abs(found - wanted).max())]))
+"""
+
+
+@pytest.mark.needs("torch")
+def test_torchs_proof_of_several_steps_a_call_is_of_what_is_replayed() -> None:
+    """A replay that doubles all logits, in a CUDA graph's place, is in those that the proof asks for."""
+    done = python("-c", REPLAYED)
+    assert done.returncode == 0, done.stderr[-2000:]
+    replayed, shape, far = json.loads(done.stdout)
+    assert (replayed, shape) == ([3], [2, 10]) and far < 1e-6
+
+
+def test_pytests_own_process_has_no_framework() -> None:
     packages = [package for row in backends.REGISTRY.values() for package in row.packages]
     assert [package for package in packages if package in sys.modules] == []
     assert find_spec("bench") is not None
@@ -504,7 +583,8 @@ def test_pytests_own_process_has_no_framework() -> None:
 
 def test_the_registry_names_every_variable_that_an_adapter_sets() -> None:
     # A gate refuses to compare them: both arms would be the same.
-    pattern = re.compile(r"os\.environ\[\"(\w+)\"\]((?: = os\.environ\[\"\w+\"\])*) = ")
+    one = r"os\.environ\[\"\w+\"\]"
+    pattern = re.compile(rf"{one}(?: = {one})* = |os\.environ\.pop\(\"\w+\"")
     worker = (ROOT / "bench" / "worker.py").read_text()
     for row in backends.REGISTRY.values():
         if not row.packages:
@@ -513,3 +593,56 @@ def test_the_registry_names_every_variable_that_an_adapter_sets() -> None:
         text = worker + "".join(path.read_text() for path in folder.glob("*.py"))
         named = {name for match in pattern.finditer(text) for name in re.findall(r"\"(\w+)\"", match.group())}
         assert named and named <= set(row.sets), named - set(row.sets)
+
+
+ROOM = """
+import json, os
+from bench import backends
+from bench.program import Settings
+row = backends.get("{name}")
+row.module().before_import(Settings(row.modes[0], "fp32", "flat", "gpu", 1))
+print(json.dumps(dict(os.environ)))
+"""
+SHARES = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
+ALLOCATORS = ("XLA_PYTHON_CLIENT_ALLOCATOR", "TF_GPU_ALLOCATOR")
+
+
+@pytest.mark.parametrize(
+    ("name", "inherited", "left"),
+    [
+        ("tensorflow", ["TF_GPU_ALLOCATOR"], {}),
+        ("keras-tensorflow", ["TF_GPU_ALLOCATOR"], {}),
+        ("jax", [*SHARES, *ALLOCATORS], {"XLA_CLIENT_MEM_FRACTION": "0.95"}),
+        ("keras-jax", [*SHARES, *ALLOCATORS], {"XLA_CLIENT_MEM_FRACTION": "0.95"}),
+    ],
+)
+def test_every_framework_may_take_nearly_all_of_a_gpu(name: str, inherited: list[str], left: dict[str, str]) -> None:
+    """By its own pool, whatever the shell says: else `oom` and a batch that is searched for would say nothing."""
+    done = python("-c", ROOM.format(name=name), **dict.fromkeys(inherited, "0.5"))
+    told = json.loads(done.stdout)
+    assert {variable: told[variable] for variable in (*SHARES, *ALLOCATORS) if variable in told} == left
+    assert {*inherited} <= {*backends.get(name).sets}
+
+
+@pytest.mark.needs("jax")
+def test_jax_reads_its_share_of_a_gpu_as_it_is_meant() -> None:
+    asked = "from jaxlib import xla_client; print(json.dumps(xla_client.generate_pjrt_gpu_plugin_options()))"
+    done = python("-c", ROOM.format(name="jax") + asked, **dict.fromkeys(SHARES, "0.5"))
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["memory_fraction"], told["preallocate"], told["allocator"]) == (0.95, False, "default")
+
+
+@pytest.mark.parametrize(("stats", "peak"), [({"peak_bytes_in_use": 5}, 5), ({"bytes_in_use": 5}, None), (None, None)])
+def test_a_pool_of_jax_that_keeps_no_peak_has_none(stats: Any, peak: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.backends.jax import device
+
+    gpu = SimpleNamespace(memory_stats=lambda: stats)
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=lambda kind: [gpu]))
+    assert device.peak_bytes(Settings("compiled", "fp32", "flat", "gpu", 1)) == peak
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in CHOSEN if name not in WHOLE])
+def test_a_tiny_model_is_proved_in_every_backend_mode_and_layout(name: str) -> None:
+    """By the verb itself; the quick tests have its first mode and layout."""
+    assert main(["parity", name, "--batch", "4", "--deadline", "900"]) == 0

@@ -65,6 +65,11 @@ def test_these_are_all_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "fetch" in listed and "here" in listed
 
 
+def test_a_gate_s_0_is_said_to_be_no_proof(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gate", "--help"]) == 0
+    assert "exit 0 no, or too noisy to say, 1 FAIL, 4 INVALID" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("arguments", [[], ["data"]], ids=["stepwatch", "stepwatch data"])
 def test_no_verb_is_a_request_for_help_and_a_wrong_one(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

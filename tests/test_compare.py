@@ -16,6 +16,7 @@ from bench.__main__ import main
 from bench.case import Case
 from bench.records import Ledger, Record
 from bench.run import Run
+from bench.suite import Planned
 
 INFER = replace(CASE, phase="infer")
 STEADY = (2.0, 2.01, 2.02, 1.99, 1.98, 2.0)
@@ -62,6 +63,14 @@ def test_what_moved_came_and_went(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "Advisory, no verdict" in page and "stepwatch gate" in page
     assert "6 cases: 1 failing, 1 vanished, 1 new, 1 slower, 1 faster." in page
     assert "PASS" not in page and "FAIL" not in page
+
+
+def test_a_case_that_the_first_run_could_not_measure_is_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = run_of(CASE, Planned(INFER, "skipped", "torch is not installed"))
+    both = [*times(1), *times(1, INFER)]
+    paths = kept(tmp_path / "a", before, times(1)), kept(tmp_path / "b", run_of(CASE, INFER), both)
+    found = {line["case"]["phase"]: line["remarks"][0]["word"] for line in told(capsys, *paths)["cases"]}  # type: ignore[attr-defined]
+    assert found == {"train": "", "infer": "new"}
 
 
 def test_another_workload_under_the_same_name_has_no_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

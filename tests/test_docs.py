@@ -17,6 +17,7 @@ from bench import __main__ as cli
 from bench import backends, status, suite, workloads
 from bench.prices import book, user_file
 from bench.prices.asked import Asked
+from bench.reports.columns import COLUMNS, ORIGIN
 from bench.verbs import report as reporting
 from bench.workload import Workload
 
@@ -107,9 +108,8 @@ def test_what_is_said_to_be_planned_is_not_there(
 
 
 def test_the_readme_shows_every_verb() -> None:
-    # `data` is a group: its verbs are reached by make.
     verbs = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
-    verbs |= {group.name for group in cli.app.registered_groups if group.name} - {"data"}
+    verbs |= {group.name for group in cli.app.registered_groups if group.name}
     assert verbs == {words[0] for words in commands(PAGES["README.md"], "stepwatch") if words}
 
 
@@ -218,6 +218,20 @@ def test_every_file_that_a_page_names_is_there(page: str) -> None:
 def test_a_file_that_is_not_there_is_seen() -> None:
     page = "See `suites/none.toml`, `bench/case.py` and [this](docs/none.md), and [that](https://example.org/x)."
     assert missing(page, ROOT) == ["docs/none.md", "suites/none.toml"]
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def columns_named(page: str) -> list[str]:
+    """The names between backticks in the first cells of the page's table, and in the line of a row's origin."""
+    first = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    last = [line for line in page.splitlines() if line.startswith("Of several runs")]
+    return [name for cell in (*first, *last) for name in re.findall(r"`(\w+)`", cell)]
+
+
+def test_every_column_is_explained_once_and_no_other() -> None:
+    assert sorted(columns_named(PAGES["docs/columns.md"])) == sorted((*COLUMNS, *ORIGIN))
 
 
 # --- statuses ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The batches of a run as files, of every kind of input; and in groups for programs that take several in a call."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,32 @@ def test_text_has_frequent_tokens_and_a_language_model_the_next_one() -> None:
 def test_more_classes_than_samples_draw_no_more_means_than_there_are_samples() -> None:
     x, y = samples.draw(workloads.get("resnet50"), np.random.Generator(np.random.PCG64(1)), 3)
     assert x.shape == (3, 224, 224, 3) and y.tolist() == [0, 1, 2]
+
+
+def test_images_are_the_same_however_many_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together all of a large batch would take forty times the bytes that are kept, before anybody asks for room."""
+    workload = workloads.get("resnet50_tiny")
+
+    def drawn() -> np.ndarray:
+        return samples.draw(workload, np.random.Generator(np.random.PCG64(1)), 4000)[0]
+
+    tracemalloc.start()
+    whole = drawn()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * whole.nbytes
+    monkeypatch.setattr(samples, "AT_ONCE", 7)
+    np.testing.assert_array_equal(drawn(), whole)
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet50", 8192), ("gpt", 65536)])
+def test_room_is_asked_for_before_anything_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, size: int
+) -> None:
+    monkeypatch.setattr(feeds, "draw", None)
+    monkeypatch.setattr(feeds, "_free", lambda: 2**30)
+    with pytest.raises(MemoryError):
+        feeds.write(tmp_path / "x.npz", workloads.get(name), data="synthetic", size=size, count=32, seed=1)
 
 
 def test_proof_batches_are_as_many_and_as_large_as_the_workload_says() -> None:

@@ -53,6 +53,8 @@ def model(*layers: Layer, enters: Shape) -> Workload:
 TORCH = {
     # It counts nothing of an LSTM or GRU on a CPU, which is one operation to it.
     **{name: workloads.get(name) for name in workloads.names() if not name.startswith("lstm")},
+    # Places of pixels are sums of their own: a matrix product would be rounded where TF32 is on.
+    "cnn+augment": workloads.get("cnn+augment"),
     **{f"{spoken(c)} first": model(c[0], Flatten(), Dense(10), enters=c[1]) for c in CONVOLUTIONS},
     # Behind a layer with parameters: now somebody asks for the gradient of its input.
     **{

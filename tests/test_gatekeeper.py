@@ -2,28 +2,38 @@
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as xml
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import ROOT
+from msgspec.structs import replace
 from seeding import Copy
 
 from bench import gate, pairs
 from bench.__main__ import main
 from bench.errors import BenchError
+from bench.pairer import Pairer
 from bench.progress import Watch
+from bench.reports.gate import junit
+from bench.stages import Turn
+from bench.verbs.report import judged
 
 PROGRAM = "bench/no_model.py"
 TRAIN = "    def train(self, batch: Any) -> None:\n        return None\n"
 DONE = "import os, time; until = time.perf_counter_ns() + {}"
 SPIN = "\n        while time.perf_counter_ns() < until: pass\n"
 NULL = {"backend": ["null"]}
+STORED = ROOT / "results/reference/gate-2core/identical-arms"
 
 
 def copied(folder: Path, body: str = "") -> Copy:
@@ -199,7 +209,89 @@ def test_latency_is_compared_call_by_call(tmp_path: Path) -> None:
     assert ended.returncode == 1, ended.stdout + ended.stderr
     _, records = pairs.read(copy.out)
     pair = next(r for r in records if isinstance(r, pairs.Pair) and r.case.backend == "null")
-    assert len(pair.base.wall_ns) == 9 and 15_000 < min(pair.base.wall_ns) < 200_000
+    assert len(pair.base.wall_ns) == 9 and 15_000 < min(pair.base.wall_ns) < 200_000 and pair.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("measure", "chained", "steps"), [("throughput", 1, 50), ("throughput", 8, 400), ("latency", 1, 1)]
+)
+def test_a_pair_says_of_how_many_steps_its_times_are(measure: str, chained: int, steps: int) -> None:
+    comparison, records = pairs.read(STORED)
+    case = replace(comparison.pairings[0].candidate, measure=measure, steps_per_call=chained)
+    pilot = next(r.pilot for r in records if isinstance(r, pairs.ArmPilot))
+    pair = next(r for r in records if isinstance(r, pairs.Pair))
+    made: list[pairs.Pair] = []
+    docket: Any = SimpleNamespace(
+        arms=(comparison.base, comparison.candidate),
+        pilot=lambda *_: replace(pilot, steps_per_burst=50),
+        append=made.append,
+    )
+    pairing, readings = pairs.Pairing(case, case, gate.MARGIN), pair.base.sensed.readings
+    pairer, halves = Pairer(docket, None), [pair.base, pair.candidate]  # type: ignore[arg-type]
+    pairer._append(pairing, Turn((pairing,), 1, 0, True), halves, readings, alternating=True)
+    assert [one.steps for one in made] == [steps]
+
+
+def reasons(comparison: pairs.Comparison, records: Sequence[pairs.Record]) -> set[str]:
+    """Why the first cell has no verdict, in the file's order and in others."""
+    orders = [records, records[::-1], *(random.Random(n).sample(records, len(records)) for n in range(5))]
+    return {pairs.cells(comparison, order)[0][0].broken for order in orders}
+
+
+def test_the_reason_is_the_same_in_whichever_order_the_records_lie() -> None:
+    comparison, records = pairs.read(STORED)
+    case = comparison.pairings[0].candidate
+    failed = (("candidate", "oom", "a"), ("base", "crashed", "z"), ("base", "timeout", "b"))
+    lost = [pairs.Lost(case, *told, "") for told in failed]
+    shaky = [
+        replace(r, pilot=replace(r.pilot, settled=False, warm_up_steps=len(r.arm)))
+        if isinstance(r, pairs.ArmPilot)
+        else r
+        for r in records
+    ]
+    assert reasons(comparison, records) == {""}
+    assert reasons(comparison, [*shaky, *lost]) == {"the base arm: timeout: b"}
+    assert reasons(comparison, [*shaky, lost[0]]) == {"the candidate arm: oom: a"}
+    assert reasons(comparison, shaky) == {"the base arm is unsteady: 4 steps did not warm it up"}
+    proof = next(r for r in records if isinstance(r, pairs.ArmProof) and r.proof.worker == case.worker)
+    other = replace(proof, proof=replace(proof.proof, broken="logits differ"))
+    assert reasons(comparison, [*records, other]) == {f"the {proof.arm} arm: parity_failed: logits differ"}
+
+
+def test_a_pilot_counts_in_its_own_arm() -> None:
+    """Another cell's candidate may be the case that this one's base is."""
+    comparison, records = pairs.read(STORED)
+    one = comparison.pairings[0]
+    changed = replace(one, base=replace(one.base, mode="compiled"))
+    pilot = next(r.pilot for r in records if isinstance(r, pairs.ArmPilot) and r.pilot.case == one.candidate)
+    foreign = pairs.ArmPilot("candidate", replace(pilot, case=changed.base, settled=False))
+    said = reasons(replace(comparison, pairings=(changed,)), [*records, foreign])
+    assert said == {"the base arm has no pilot on record"}
+
+
+def test_a_pair_that_was_measured_in_another_way_leaves_no_verdict() -> None:
+    comparison, records = pairs.read(STORED)
+    case = comparison.pairings[0].candidate
+    odd = next(r for r in records if isinstance(r, pairs.Pair) and r.case == case and r.number == 3)
+    mixed = [replace(odd, alternating=not odd.alternating) if r is odd else r for r in records]
+    assert reasons(comparison, mixed) == {"pair 4 of stage 1 was measured in another way than the rest"}
+    assert gate.exit_code(gate.judge(*pairs.cells(comparison, mixed)), strict=False) == 4
+
+
+def test_a_gate_without_a_case_leaves_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(STORED, tmp_path / "gate")
+    path = tmp_path / "gate" / "gate.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pairings": []}))
+    assert main(["report", str(tmp_path / "gate")]) == 4
+    said = capsys.readouterr()
+    assert said.out == "" and "gate.json holds no case" in said.err and len(said.err.splitlines()) == 1
+
+
+def test_a_difference_that_xml_cannot_write() -> None:
+    found = judged(STORED)
+    told = replace(found, comparison=replace(found.comparison, differences=("COLOUR=\x1b[0m -> unset",)))
+    (suite,) = xml.fromstring(junit.render(told))
+    assert next(suite.iter("property")).attrib["value"] == "COLOUR= [0m -> unset"
 
 
 CI = (ROOT / "docs/ci.md").read_text()
@@ -214,3 +306,11 @@ def test_the_recipe_for_github_comments_as_it_asks_leave_to() -> None:
 
 def test_the_recipe_for_gitlab_holds_the_branch_against_where_it_began() -> None:
     assert '--base-ref "$CI_MERGE_REQUEST_DIFF_BASE_SHA"' in CI and "FETCH_HEAD" not in CI
+
+
+def test_a_pull_request_is_held_against_the_base_that_it_was_merged_into() -> None:
+    """origin/main may have moved on since: its commits would be blamed on the change."""
+    ours = (ROOT / ".github/workflows/regression.yml").read_text()
+    assert "git worktree add --detach base HEAD^1\n" in ours and CI.count("--base-ref HEAD^1") == 2
+    assert "base_ref" not in ours + CI
+    assert "cancel-in-progress: true" in ours and "cancel-in-progress: true" in CI

@@ -18,13 +18,16 @@ from bench import history, table
 from bench.__main__ import main
 from bench.records import latest
 from bench.reports import csv as tables
+from bench.suite import Protocol
 
 
-def stored(folder: Path, number: int, *milliseconds: float, machine: object = MACHINE) -> Path:
+def stored(
+    folder: Path, number: int, *milliseconds: float, machine: object = MACHINE, protocol: Protocol | None = None
+) -> Path:
     """One run of one or two cases, `number` days after the first."""
     started = f"2026-{1 + number // 28:02}-{1 + number % 28:02}T12:00:00Z"
     cases = (CASE, JAX)[: len(milliseconds)]
-    run = replace(run_of(*cases), started=started, machine=machine, commit=f"c{number}")
+    run = replace(run_of(*cases, protocol=protocol), started=started, machine=machine, commit=f"c{number}")
     records = [r for case, ms in zip(cases, milliseconds, strict=True) for r in rounds_of(case, *(ms,) * 6)]
     path = folder / f"run-{number:04}"
     path.mkdir(parents=True)
@@ -81,6 +84,34 @@ def test_cases_and_machines_are_told_apart(tmp_path: Path, capsys: pytest.Captur
     assert main(["history", str(tmp_path), "--format", "csv"]) == 0
     points = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(points) == 8 and {p["step_ms"] for p in points} == {"2", "1"}
+
+
+def test_a_run_of_a_shortened_protocol_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, ms in enumerate([2.0, 9.0, 2.0]):
+        stored(tmp_path, number, ms, protocol=Protocol(bursts=5) if ms == 9 else None)
+    (series,), skipped = history.read(tmp_path)
+    assert [point.step_ms for point in series.points] == [2.0, 2.0]
+    assert skipped == ["run-0001: shortened protocol"]
+    alone = tmp_path / "alone"
+    stored(alone, 0, 9.0, protocol=Protocol(bursts=5))
+    assert main(["history", str(alone)]) == 2
+    assert "1 are left out, the first is run-0000: shortened protocol" in capsys.readouterr().err
+
+
+def test_a_case_that_is_no_longer_there_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored(tmp_path, 0, 2.0, 1.0)
+    for number in (1, 2):
+        stored(tmp_path, number, 2.0)
+    # Neither another suite's run nor another machine's says anything of it.
+    other = stored(tmp_path, 3, 2.0) / "run.json"
+    other.write_text(other.read_text().replace('"name":"made"', '"name":"other"'))
+    stored(tmp_path, 4, 2.0, machine=replace(MACHINE, cpu="Other 1"))
+    assert main(["history", str(tmp_path)]) == 0
+    page = capsys.readouterr().out.splitlines()
+    head, *rows = (line.split("|") for line in page if line.startswith(("| case", "| mlp")))
+    place = [name.strip() for name in head].index("last seen")
+    seen = {(row[1].split()[3], row[2].strip()): row[place].strip() for row in rows}
+    assert [*seen.values()] == ["2026-01-04", "2026-01-01, not in 2 later", "2026-01-05"], seen
 
 
 def test_no_two_rows_look_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,16 @@
 """Two environments of a gate: under two names they are still one, and two of the same packages compare nothing."""
 
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from bench import arms, interpreters
+from bench import arms, comparison, interpreters, machine, suite
 from bench.arms import Arm, Launch
+from bench.docket import launch_of
 from bench.errors import BenchError
 
 
@@ -70,3 +73,42 @@ def test_a_variable_is_a_difference(candidate: Arm, monkeypatch: pytest.MonkeyPa
     base = interpreters.other_flags(["FOO=1"], ["null"])
     assert base.launch == Launch(environment={"FOO": "1"}) and base.installed == candidate.installed
     assert arms.differences(base, candidate) == ["FOO=1 -> unset"]
+
+
+def test_more_threads_than_cores_are_refused_as_in_a_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    with pytest.raises(BenchError, match="use at most that") as ours:
+        interpreters.other_flags(["threads=3"], ["null"])
+    here = msgspec.structs.replace(machine.read(), cores=2)
+    matrix = suite.Matrix(workload=("mlp",), backend=("null",), data=("synthetic",), threads=(3,))
+    with pytest.raises(BenchError) as theirs:
+        suite.plan(suite.Suite("made", (matrix,)), here)
+    assert str(theirs.value).endswith(f": {ours.value}")
+    with pytest.raises(BenchError, match="wants a whole number from 1, found '0'"):
+        interpreters.other_flags(["threads=0"], ["null"])
+
+
+def test_a_place_for_modules_that_changes_none_is_no_difference(tmp_path: Path, candidate: Arm) -> None:
+    """A base that falls back to the Stepwatch that runs, or is a copy of it, would pass whatever the candidate does."""
+    with pytest.raises(BenchError, match=f"PYTHONPATH: there is no {tmp_path}/typo; name a folder"):
+        interpreters.other_flags([f"PYTHONPATH={tmp_path}/typo"], ["null"])
+    (tmp_path / "empty").mkdir()
+    shutil.copytree(Path(interpreters.__file__).parent, tmp_path / "copy" / "bench")
+    for name in ("empty", "copy"):
+        same = interpreters.other_flags([f"PYTHONPATH={tmp_path / name}"], ["null"])
+        with pytest.raises(BenchError, match="two identical arms compare nothing") as said:
+            interpreters.check_differs(same, candidate)
+        assert said.value.exit_code == 2
+    with open(tmp_path / "copy" / "bench" / "clock.py", "a") as file:
+        file.write("# another\n")
+    interpreters.check_differs(interpreters.other_flags([f"PYTHONPATH={tmp_path / 'copy'}"], ["null"]), candidate)
+    both = interpreters.other_flags([f"PYTHONPATH={tmp_path / 'empty'}", "FOO=1"], ["null"])
+    interpreters.check_differs(both, candidate)
+
+
+def test_the_control_is_measured_by_one_stepwatch_in_both_arms(candidate: Arm) -> None:
+    """A clock that is slower in the candidate alone is what a gate is to find, and no difference of environments."""
+    base = msgspec.structs.replace(candidate, launch=Launch("python", {"PYTHONPATH": "/other", "XLA_FLAGS": "a"}))
+    control = comparison.control(2).base
+    assert launch_of(base, control) == Launch("python", {"XLA_FLAGS": "a"})
+    assert launch_of(base, msgspec.structs.replace(control, backend="null")) == base.launch

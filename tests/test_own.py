@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from seeding import Copy
 
-from bench import own, programs, quiet, revisions
+from bench import own, programs, quiet, revisions, run
 from bench.__main__ import main
 from bench.docket import Docket
 from bench.errors import BenchError
@@ -23,7 +23,8 @@ from bench.own import ClassProgram, Own, StepProgram
 from bench.program import Settings
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = {"torch_step": "torch", "tensorflow_step": "tensorflow", "jax_program": "jax", "numpy_step": ""}
+EXAMPLES = {"torch_step": "torch", "tensorflow_step": "tensorflow", "jax_program": "jax"}
+EXAMPLES |= {"keras_step": "keras-tensorflow", "numpy_step": ""}
 STEP = """
     import numpy as np
     BATCH = 4
@@ -241,6 +242,30 @@ def test_weights_keep_their_names_too() -> None:
         program.weights()
 
 
+@pytest.mark.parametrize("given", [{}, None, [np.ones(2)]], ids=str)
+def test_weights_without_an_array_tell_nothing(given: Any) -> None:
+    program = ClassProgram("model.py", SimpleNamespace(weights=lambda: given), proves=False)
+    with pytest.raises(BenchError, match=r"model\.py: weights\(\) wants a dict of at least one array, found") as said:
+        program.weights()
+    assert str(said.value).endswith(f"found {str(given)!r}")
+
+
+@pytest.mark.parametrize("where", ["meta", "mps", "xpu"])
+def test_a_tensor_on_a_device_that_nobody_waits_for(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(Tensor=Queued))
+    program = StepProgram("model.py", lambda: Queued(where))
+    with pytest.raises(BenchError, match=f"returned a torch {where} tensor; only cpu and cuda can be waited for"):
+        program.train(None)
+
+
+def test_an_input_that_is_no_shape(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    write("model.py", PROGRAM.format(rate=0.1).replace("(3,)", "784"))
+    with pytest.raises(BenchError, match=r"model\.py: its `input` wants a tuple, a sample's shape, found 784"):
+        Own("model.py", str(here)).after_import(Settings("own", "own", "own", "cpu", 1))
+    sys.modules.pop("model", None)
+
+
 def test_a_step_whose_work_goes_on_in_a_thread_has_no_time(here: Path) -> None:
     text = """
         import queue
@@ -330,13 +355,33 @@ def test_a_fence_that_does_not_wait_is_found(here: Path) -> None:
 
 def test_a_file_that_changes_while_it_is_measured_is_invalid(here: Path) -> None:
     path = Path(write("model.py", STEP.format("return x.sum()")))
-    comparison = SimpleNamespace(digests={str(path): programs.digest(path)}, candidate=SimpleNamespace(revision=""))
+    comparison = SimpleNamespace(
+        harness=run.harness(), digests={str(path): programs.digest(path)}, candidate=SimpleNamespace(revision="")
+    )
     docket = SimpleNamespace(comparison=comparison)
     Docket.check_files(docket)  # type: ignore[arg-type]
     path.write_text("")
     with pytest.raises(BenchError, match=r"INVALID: model\.py was changed") as caught:
         Docket.check_files(docket)  # type: ignore[arg-type]
     assert caught.value.exit_code == 4
+
+
+def test_a_stepwatch_that_changes_while_it_measures_is_invalid() -> None:
+    comparison = SimpleNamespace(harness="0123abc", digests={}, candidate=SimpleNamespace(revision=""))
+    with pytest.raises(BenchError, match="INVALID: the code of Stepwatch was 0123abc when") as caught:
+        Docket.check_files(SimpleNamespace(comparison=comparison))  # type: ignore[arg-type]
+    assert caught.value.exit_code == 4
+
+
+def test_a_revision_reads_its_own_files_by_relative_paths(here: Path) -> None:
+    """What both opened from the present folder would be the candidate's in both arms: no change of it could be seen."""
+    for folder, batch in (("base", 4), (".", 8)):
+        Path(folder).mkdir(exist_ok=True)
+        write(f"{folder}/config.txt", str(batch))
+        write(f"{folder}/model.py", "BATCH = int(open('config.txt').read())\ndef make_step(): return lambda: 1.0")
+    told: dict[str, Any] = {"device": "cpu", "threads": 1, "deadline": 60}
+    assert programs.look("model.py", **told).batch == 8
+    assert programs.look("model.py", **told, root=str(here / "base"), elsewhere=str(here)).batch == 4
 
 
 def test_a_module_of_the_other_revision_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,7 +526,7 @@ def test_a_tree_that_changes_is_another_revision(tmp_path: Path, monkeypatch: py
     subprocess.run(["git", "add", "."], check=True)
     seen.add(revisions.present())
     assert len(seen) == 4 and all(name.startswith(clean) for name in seen)
-    comparison = SimpleNamespace(digests={}, candidate=SimpleNamespace(revision=clean))
+    comparison = SimpleNamespace(harness=run.harness(), digests={}, candidate=SimpleNamespace(revision=clean))
     with pytest.raises(BenchError, match=r"INVALID: the working tree was \w+ when") as caught:
         Docket.check_files(SimpleNamespace(comparison=comparison))  # type: ignore[arg-type]
     assert caught.value.exit_code == 4

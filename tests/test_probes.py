@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from bench import parity, probes, workloads
+from bench import evidence, parity, probes, workloads
 from bench.layers import Conv2D, Dense, Dropout
+from bench.messages import Prove
 from bench.placement import Array
 from bench.program import Facts, Settings
+from bench.worker import Worker
 from bench.workload import Workload
 
 SETTINGS = Settings("eager", "fp32", "nhwc", "cpu", 1)
@@ -269,6 +272,25 @@ def test_the_masks_that_were_drawn_are_read_from_the_weights() -> None:
 )
 def test_a_dishonest_dropout_is_found_through_the_weights(mask: Any, rung: str) -> None:
     assert judged(mask) == rung
+
+
+def test_a_rate_is_probed_once_however_many_layers_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: list[float] = []
+
+    def drawn(backend: Any, settings: Settings, rate: float) -> Array:
+        probed.append(rate)
+        return np.full(1, rate)
+
+    monkeypatch.setattr(probes, "dropout_masks", drawn)
+    monkeypatch.setattr(evidence, "climb", lambda *_: {})
+    worker = Worker()
+    worker.backend, worker.settings, worker.modes = Fake(), SETTINGS, ("eager",)
+    several = replace(MODEL, layers=(Dropout(0.5), Dropout(0.1), Dropout(0.5), Dense(10)))
+    worker.prove(Prove("several", {}, str(tmp_path / "proof.npz"), several))
+    assert sorted(probed) == [0.1, 0.5]
+    with np.load(tmp_path / "proof.npz") as found:
+        read = {key: float(found[key][0]) for key in found if key.startswith("dropout/dropout")}
+    assert read == {"dropout/dropout_1": 0.5, "dropout/dropout_2": 0.1, "dropout/dropout_3": 0.5}
 
 
 def test_the_probe_is_a_workload_like_any_other() -> None:

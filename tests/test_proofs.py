@@ -5,9 +5,12 @@ import pytest
 from msgspec.structs import replace
 from test_table import CASE, MACHINE, proof, run_of
 
-from bench import measuring, parity, proofs, workloads
+from bench import measuring, parity, proofs, run, workloads
+from bench.arms import Launch
 from bench.evidence import Evidence
 from bench.process import WorkerFailed
+from bench.reports.markdown import machine_line
+from bench.table import Report
 from bench.workload import Proof
 
 NAMES = ("train/synthetic/16", "train/synthetic/64")
@@ -96,3 +99,34 @@ def test_a_proof_of_fewer_steps_is_another_file(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(workloads, "get", lambda name: replace(workload, proof=Proof(workload.proof.batch, 10)))
     assert proofs.path_of(SUBJECT, MACHINE) != whole
     assert proofs.path_of(replace(SUBJECT, steps_per_call=8), MACHINE) != proofs.path_of(SUBJECT, MACHINE)
+
+
+def test_a_proof_of_another_shell_is_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --xla_cpu_enable_fast_math, say, evidence that was kept without it would vouch for other arithmetic."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    plain = proofs.path_of(SUBJECT, MACHINE)
+    monkeypatch.setenv("UNRELATED", "1")
+    assert proofs.path_of(SUBJECT, MACHINE) == plain
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    assert proofs.path_of(SUBJECT, MACHINE) != plain
+    # A gate's arm that is told otherwise is its own.
+    assert proofs.path_of(SUBJECT, MACHINE, None, Launch(environment={"XLA_FLAGS": "--none"})) not in (
+        plain,
+        proofs.path_of(SUBJECT, MACHINE),
+    )
+
+
+def test_a_run_records_what_the_shell_tells_frameworks(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"XLA_FLAGS": "--x", "TF_VAR_password": "secret", "OMP_NUM_THREADS": "1", "ONEDNN_VERBOSE": "1"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    plan = run_of(CASE)
+    made = run.create(plan.suite, list(plan.planned), MACHINE, plan.filters, 300.0, "")
+    assert {name: made.variables.get(name) for name in told} == {
+        "XLA_FLAGS": "--x",
+        "TF_VAR_password": None,  # Terraform's
+        "OMP_NUM_THREADS": None,  # which the adapter sets itself
+        "ONEDNN_VERBOSE": "1",
+    }
+    said = machine_line(Report(made, (), None, ""))
+    assert "XLA_FLAGS=--x; commit " in said and "secret" not in said

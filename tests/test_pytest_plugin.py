@@ -8,6 +8,13 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from msgspec.structs import replace
+from test_table import CASE, run_of
+
+from bench import pytest_plugin, runner
+from bench.errors import BenchError
+from bench.run import Run
+from bench.verbs import run as running
 
 pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed: make setup")
 
@@ -58,6 +65,27 @@ def test_the_fixture_times_a_file(tmp_path: Path) -> None:
         "no phase infer",
     ):
         assert words in ended.stdout
+
+
+@pytest.mark.parametrize("phase", ["train", "infer"])
+def test_one_phase_is_measured_and_what_goes_wrong_fails_the_test(
+    phase: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    class Full:
+        def __init__(self, run: Run, folder: Path, *, patience: float) -> None:
+            seen.append([planned.case.phase for planned in run.planned])
+
+        def execute(self) -> None:
+            raise BenchError("cannot write results.jsonl: No space left on device", exit_code=74)
+
+    monkeypatch.setattr(running, "planned", lambda _: run_of(CASE, replace(CASE, phase="infer")))
+    monkeypatch.setattr(runner, "Runner", Full)
+    times = pytest_plugin.stepwatch_program.__wrapped__(tmp_path_factory)
+    with pytest.raises(pytest.fail.Exception, match="No space left on device"):
+        times("model.py", phase=phase)
+    assert seen == [[phase]]
 
 
 def test_a_suite_is_benchmarked_by_pytest_benchmark(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every recipe in every backend and mode against plain NumPy, in fp64; and what a recipe is, as data."""
 
+import re
 from collections.abc import Iterator
 from math import cos, pi
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import each_framework, side_by_side
+from conftest import ROOT, each_framework, side_by_side
 from msgspec.structs import replace
 from numpy_model import forward
 from vocabulary import MADE
@@ -185,6 +186,19 @@ def test_augmentation_follows_from_the_images_alone() -> None:
     square = first[:, :, :2] @ first[:, :, :2].transpose(0, 2, 1)
     np.testing.assert_allclose(square, np.tile(np.eye(2), (64, 1, 1)), atol=1e-12)
     assert 16 < (np.linalg.det(first[:, :, :2]) < 0).sum() < 48
+
+
+def test_several_batches_are_decided_each_for_itself() -> None:
+    several = np.random.Generator(np.random.PCG64(0)).random((3, 4, 9, 8, 1), np.float32)
+    wanted = np.stack([augmentation.decide(batch) for batch in several])
+    np.testing.assert_array_equal(augmentation.decide(several), wanted)
+
+
+@pytest.mark.parametrize("name", backends.NATIVE)
+def test_no_matrix_product_tells_where_a_pixel_comes_from(name: str) -> None:
+    """TF32, a switch of the process, would round the places to 10 bits; on a CPU nothing can show that."""
+    text = (ROOT / "bench" / "backends" / name / "augment.py").read_text()
+    assert re.findall(r"einsum|matmul|tensordot|\b[bm]*mm\b|\bv?dot\b| @ ", text) == []
 
 
 def test_an_unmoved_image_stays_and_a_moved_one_brings_zeros() -> None:

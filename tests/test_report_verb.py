@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from bench.__main__ import main
 from bench.errors import BenchError
 from bench.prices.asked import Asked
+from bench.reports import gate as gates
 from bench.verbs import report
 
 RUN = ROOT / "results/reference/quick-2core"
@@ -83,6 +85,26 @@ def test_a_wrong_request_is_one_line(
     with pytest.raises(BenchError) as caught:
         report.text(paths, wanted, asked, instances, plot)
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_gate_s_report_that_fails_itself_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python's own exit code for a traceback is 1, which would say that the candidate is slower."""
+
+    def fail(*_: object) -> None:
+        raise KeyError("no such thing")
+
+    monkeypatch.setitem(gates.FORMATS, "junit", fail)  # type: ignore[arg-type]
+    assert main(["report", str(GATE), "--format", "junit"]) == 4
+    monkeypatch.setattr("bench.gate.judge", fail)
+    assert main(["report", str(GATE)]) == 4
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("KeyError: 'no such thing'") == 2
+    assert said.err.splitlines()[-1].startswith("stepwatch: INVALID: the gate's report itself failed")
+    with pytest.raises(BenchError) as caught:
+        report.exit_code([GATE])
+    assert caught.value.exit_code == 4
 
 
 def test_what_is_written_overwrites_nothing(tmp_path: Path) -> None:

@@ -197,6 +197,7 @@ OTHER = {
     ),
     "version of numpy": (set_in("versions", "numpy", value="1.0"), ["version of numpy 1.0"]),
     "version of stepwatch": (set_in("versions", "stepwatch", value="0.0.1"), ["version of stepwatch 0.0.1"]),
+    "a variable": (set_in("variables", value={"XLA_FLAGS": "--x"}), ["variable XLA_FLAGS --x, now it is None"]),
     "a version more": (set_in("versions", value={"stepwatch": "0", "numpy": "0", "x": "1"}), ["version of"]),
     "cases": (lambda found: found["planned"].pop(), ["cases 3"]),
 }

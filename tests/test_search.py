@@ -605,7 +605,7 @@ def test_a_named_batch_that_does_not_fit_is_oom_and_larger_ones_are_skipped(tmp_
 def test_batches_that_do_not_fit_as_data_are_oom(tmp_path: Path) -> None:
     """32 of them would take 26 GB of this machine's memory, and are not drawn."""
     copy = Copy(tmp_path)
-    copy.change("bench/feeds.py", "psutil.virtual_memory().available", "2**28")
+    copy.change("bench/feeds.py", "int(psutil.virtual_memory().available)", "2**28")
     code, rows = copy.run({"backend": ["null"], "batch": [8, 2**20, 2**19]})
     assert code == 3
     assert [row["status"] for row in rows][1:] == ["skipped", "oom"] and rows[0]["status"] in SOUND

@@ -278,6 +278,9 @@ def test_a_torn_finding_is_made_again(tmp_path: Path) -> None:
         (["--minutes", "0"], "--minutes wants a number above 0"),
         (["--minutes", "nan"], "--minutes wants a number above 0"),
         (["--quick", "--part", "coverage"], "want a folder to keep their samples: --out DIR"),
+        # Minutes that are none: were the flags let through, nothing would be collected either.
+        (["--gate", "--quick", "--minutes", "nan"], "--gate takes the place of the parts: leave out --quick"),
+        (["--gate", "--part", "faults", "--minutes", "nan"], "leave out --quick and --part"),
     ],
 )
 def test_a_wrong_request_is_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

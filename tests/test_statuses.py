@@ -224,10 +224,12 @@ def test_unsteady(tmp_path: Path) -> None:
     assert median(sample["wall_ns"][20:]) > 1.5 * median(sample["wall_ns"][:10])
 
 
-@pytest.mark.needs("torch")
-def test_compile_without_a_compiler(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("torch", "keras-torch")]
+)
+def test_compile_without_a_compiler(tmp_path: Path, backend: str) -> None:
     copy = Copy(tmp_path)
-    code, (row,) = copy.run({"backend": ["torch"], "mode": ["compiled"]}, PATH=str(copy.home), CXX=None)
+    code, (row,) = copy.run({"backend": [backend], "mode": ["compiled"]}, PATH=str(copy.home), CXX=None)
     assert (code, row["status"]) == (0, "unsupported")
     assert row["reason"].startswith("torch.compile on a CPU wants a C++ compiler, found none: install g++ or set CXX")
     assert no_numbers(row)

@@ -306,6 +306,10 @@ def test_a_gate_is_not_resumed_with_another_workload(
     assert made.declared == (NARROW,)
     monkeypatch.setattr(interpreters, "again", lambda arm, names: arm)
     gate._check_same(made, tmp_path)
+    with monkeypatch.context() as patch:  # a package that no backend names, cuDNN say, was upgraded meanwhile
+        patch.setattr(interpreters, "again", lambda arm, names: replace(arm, installed="another"))
+        with pytest.raises(BenchError, match=r"its (base|candidate) environment was .* installed files another;"):
+            gate._check_same(made, tmp_path)
     monkeypatch.setitem(workloads.OTHERS.made, "narrow", replace(NARROW, layers=NARROW.layers[2:]))
     with pytest.raises(BenchError, match="its workloads was "):
         gate._check_same(made, tmp_path)

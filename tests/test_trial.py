@@ -221,6 +221,8 @@ def test_a_device_s_own_peak_counts_before_the_host_s() -> None:
     assert burst(Fake(peak_bytes=123)).peak_bytes == 123
     host = burst(Fake()).peak_bytes
     assert host is None or host >= 0
+    gpu = replace(SETTINGS, device="gpu")  # the host's memory is not what such a row speaks of
+    assert burst(Fake(kinds={"dense_1.kernel": "float32 gpu"}), settings=gpu).peak_bytes is None
 
 
 def test_a_gpu_is_listened_to_by_reading_what_it_made(monkeypatch: pytest.MonkeyPatch) -> None:

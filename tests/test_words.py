@@ -9,7 +9,7 @@ import pytest
 from conftest import each_framework, side_by_side
 from msgspec.structs import replace
 from numpy_model import forward
-from vocabulary import WORDS
+from vocabulary import NORMALISED, WORDS, few_samples
 
 from bench import backends
 from bench.evidence import cross_entropy, proof_batches
@@ -142,6 +142,45 @@ def test_losses_and_inference_go_on_as_in_numpy(observed: Any, backend: str) -> 
         if not far(found["logits after"], wanted) < 1e-13:
             wrong[f"{case} logits after"] = far(found["logits after"], wanted)
     assert wrong == {}
+
+
+@each_framework()
+def test_a_single_sample_is_trained_on_as_in_numpy(observed: Any, backend: str) -> None:
+    """Behind a Dense a BatchNorm sees one value a channel then: its variance is 0, and moves the running one so."""
+    wrong = {}
+    for case, workload, found in programs(observed):
+        if not workload.state():
+            continue
+        *data, (x, y) = proof_batches(workload)
+        weights = {path: found[f"{len(data)}/{path}"] for path in workload.weights(SEED)}
+        logits, state = forward(workload, weights, _double(x[:1]), training=True)
+        # Terms that cancel are divided by the root of epsilon, and leave that much more rounding.
+        if not abs(found["one loss"][0] - cross_entropy(logits, y[:1])) < 1e-11:
+            wrong[f"{case} loss"] = (found["one loss"], cross_entropy(logits, y[:1]))
+        for path, array in state.items():
+            if not far(found[f"one/{path}"], array) < 1e-13:
+                wrong[f"{case} {path}"] = far(found[f"one/{path}"], array)
+    assert wrong == {}
+
+
+@pytest.mark.needs("tensorflow")
+def test_tensorflows_fused_batchnorm_is_the_formula_in_fp32(framework: Any) -> None:
+    """It has no fp64, so that the words above, in `graph` and `eager`, are of another operation than is timed."""
+    found, wrong = framework("fused.py"), {}
+    assert {*found["cases"]} == {f"{called}|{mode}" for called in NORMALISED for mode in ("eager", "graph")}
+    for case, file in found["cases"].items():
+        workload = NORMALISED[case.split("|")[0]]
+        wanted, weights = {}, workload.weights(SEED)
+        for count in (6, 1):
+            x = few_samples(workload, count).astype(np.float64)
+            wanted[f"{count}/training"], state = forward(workload, weights, x, training=True)
+            weights |= state
+            wanted |= {f"{count}/{path}": array for path, array in weights.items()}
+        wanted["inference"], _ = forward(workload, weights, few_samples(workload, 6).astype(np.float64))
+        with np.load(Path(found["folder"]) / file) as arrays:
+            assert {*arrays} == {*wanted}
+            wrong |= {f"{case} {key}": far(arrays[key], wanted[key]) for key in wanted}
+    assert {key: error for key, error in wrong.items() if not error < 1e-5} == {}
 
 
 def _double(x: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Small workloads, a few for each word of the vocabulary: data that the tests of every backend share."""
 
+import numpy as np
 from msgspec.structs import replace
 
 from bench.layers import (
@@ -53,6 +54,7 @@ WORDS = {
     "batchnorm of numbers": model(Dense(4), BatchNorm(momentum=0.7, epsilon=1e-3), Dense(5), enters=(3,)),
     "batchnorm of a sequence": model(Dense(4), BatchNorm(), GlobalAveragePool(), Dense(5), enters=SEQUENCE),
     "batchnorm first": model(BatchNorm(), Conv2D(4, 3), *HEAD, enters=IMAGE),
+    "batchnorm of one pixel": model(AveragePool(8, 8), BatchNorm(epsilon=1e-3), *HEAD, enters=IMAGE),
     "batchnorm biased": model(Dense(4), BatchNorm(unbiased=False), Dense(5), enters=(3,)),
     "layernorm": model(Dense(4), LayerNorm(), Dense(5), enters=(3,)),
     "layernorm of a sequence": model(Dense(4), LayerNorm(epsilon=1e-3), Dense(5), enters=SEQUENCE),
@@ -107,6 +109,27 @@ WORDS = {
         by=Adam(rate=0.01),
     ),
 }
+
+# A BatchNorm alone, of what TensorFlow's fused one is given: its outputs are the logits.
+NORMALISED = {
+    f"{what}, {'unbiased' if unbiased else 'biased'}": model(
+        *(BatchNorm(0.7, 1e-3, unbiased), *rest), enters=enters, classes=classes
+    )
+    for what, enters, rest, classes in (
+        ("images", (4, 3, 5), (Flatten(),), 60),
+        ("a sequence", (7, 5), (), 5),
+        ("numbers", (5,), (), 5),
+    )
+    for unbiased in (True, False)
+}
+
+
+def few_samples(workload: Workload, count: int) -> np.ndarray:
+    """Of another mean and another deviation in each channel."""
+    *_, channels = workload.input
+    drawn = np.random.Generator(np.random.PCG64(count)).standard_normal((count, *workload.input))
+    return (drawn * np.linspace(0.5, 2, channels) + np.linspace(-1, 1, channels)).astype(np.float32)
+
 
 # What a compiler or another layout may get wrong: each word with parameters or windows once.
 ELSEWHERE = (

@@ -101,7 +101,11 @@ NATIVE = {
             chains=("graph", "compiled"),
             loads=True,
             loader_threads=1,
-            sets=(*EVERY, "TF_FORCE_GPU_ALLOW_GROWTH", "TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "TF_XLA_FLAGS"),
+            sets=(
+                *EVERY,
+                *("TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "TF_CPP_MIN_LOG_LEVEL"),
+                *("TF_USE_LEGACY_KERAS", "TF_XLA_FLAGS"),
+            ),
         ),
         Backend(
             "jax",
@@ -119,7 +123,8 @@ NATIVE = {
             loads=True,
             sets=(
                 *EVERY,
-                *("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_PLATFORMS", "JAX_DISABLE_JIT"),
+                *("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"),
+                *("XLA_PYTHON_CLIENT_ALLOCATOR", "TF_GPU_ALLOCATOR", "JAX_PLATFORMS", "JAX_DISABLE_JIT"),
                 *("JAX_DEFAULT_MATMUL_PRECISION", "JAX_COMPILATION_CACHE_DIR"),
             ),
         ),
@@ -130,7 +135,7 @@ NATIVE = {
 KERAS_LACKS = {
     "eager": "Keras on JAX always compiles its steps",
     "graph": "Keras has graphs of its own on TensorFlow alone",
-    "nchw": "Keras keeps images channels-last by default, and only on PyTorch may the other order be faster",
+    "nchw": "Keras keeps images channels-last by default, and that order is kept; keras-torch alone has both",
     "steps_per_call": "Keras's train_on_batch makes one step a call",
 }
 

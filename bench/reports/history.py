@@ -13,7 +13,7 @@ from bench.history import AXES, MOST, Trend
 from bench.reports import drawing
 from bench.reports.markdown import digits, plain
 
-HEAD = ("case", "machine", "runs", "first ms", "last ms", "drift", "last change")
+HEAD = ("case", "machine", "runs", "first ms", "last ms", "last seen", "drift", "last change")
 ADVICE = "Advisory: the runs were measured at different times, and machines drift. `stepwatch gate` gives verdicts."
 # Of a case; beside them whatever else is not the same in all of them.
 SHOWN = ("workload", "phase", "measure", "backend", "mode", "layout", "precision", "device", "threads", "batch")
@@ -29,8 +29,11 @@ def markdown(trends: Sequence[Trend]) -> str:
             change = f"{started[:10]}: {digits(before)} to {digits(after)} ms ({after / before - 1:+.1%})"
         drift = "-" if one.drift is None else f"{one.drift:+.1%}"
         first, last = digits(points[0].step_ms), digits(points[-1].step_ms)
-        rows.append([plain(case), plain(one.series.where), str(len(points)), first, last, drift, change])
-    align = ("left", "left", "right", "right", "right", "right", "left")
+        seen = points[-1].started[:10]
+        if one.series.later:
+            seen += f", not in {one.series.later} later"
+        rows.append([plain(case), plain(one.series.where), str(len(points)), first, last, seen, drift, change])
+    align = ("left", "left", "right", "right", "right", "left", "right", "left")
     table = tabulate(rows, HEAD, tablefmt="pipe", colalign=align, disable_numparse=True)
     return f"# History\n\n{ADVICE}\n\n{table}\n"
 

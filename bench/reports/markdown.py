@@ -43,9 +43,10 @@ def machine_line(report: Report) -> str:
     devices = {row.case.device for row in report.rows}
     gpu = f", {machine.gpus[0].name} (driver {machine.gpus[0].driver})" if "gpu" in devices and machine.gpus else ""
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    told = "".join(f"; {name}={value}" for name, value in run.variables.items())
     return plain(
         f"{machine.cpu}, {machine.cores} of {machine.cores_present} cores, {machine.memory_gib:g} GiB{gpu}; "
-        f"{machine.system}, Python {machine.python}; {versions}; commit {run.commit}; begun {run.started}."
+        f"{machine.system}, Python {machine.python}; {versions}{told}; commit {run.commit}; begun {run.started}."
     )
 
 

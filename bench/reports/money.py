@@ -20,7 +20,7 @@ HEAD = (
 )
 LEFT = 4
 MATRIX = 8  # break-even prices between so many at most: a wider table is read by nobody
-BEST = "`*`: no other row here takes less time and less money a sample."
+BEST = "`*`: no other row here is as good in time and money a sample and better in one."
 SHARE = "`share`: one accelerator of the instance, if somebody rents the rest."
 SPENT = "`measured`: what was timed; `billed`: a row's processes from start to end, as a rental of their own."
 UNDER = "`cheapest under`: what an hour must cost less than for this run's cheapest row to be the cheapest of all."

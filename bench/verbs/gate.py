@@ -114,7 +114,6 @@ def _check_same(comparison: Comparison, folder: Path) -> None:
     was["variables"], now["variables"] = str(comparison.inherited), str(arms.inherited(comparison.base))
     if comparison.base.revision:
         was["revision"], now["revision"] = comparison.candidate.revision, revisions.present()
-    if comparison.base.revision:
         revisions.check_out(comparison.base.revision, comparisons.worktree(folder))
     was["workloads"], now["workloads"] = (
         str([(one.name, one.digest) for one in found])
@@ -123,8 +122,9 @@ def _check_same(comparison: Comparison, folder: Path) -> None:
     names = {p.candidate.backend for p in comparison.pairings}
     for arm in (comparison.base, comparison.candidate) if not comparison.against else (comparison.candidate,):
         now_ = interpreters.again(arm, names)
-        was[f"{arm.name} environment"] = f"{arm.prefix} {arm.versions}"
-        now[f"{arm.name} environment"] = f"{now_.prefix} {now_.versions}"
+        was[f"{arm.name} environment"], now[f"{arm.name} environment"] = (
+            f"{one.prefix} {one.python} {one.versions}, installed files {one.installed}" for one in (arm, now_)
+        )
     for what, value in was.items():
         if value != now[what]:
             raise BenchError(f"cannot resume {folder}: its {what} was {value}, now it is {now[what]}; start a new gate")

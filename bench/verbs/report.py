@@ -5,7 +5,8 @@ Other packages add formats of one run by the entry point `stepwatch.reports`.
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def text(
     if plot is not None and wanted not in ("svg", "png"):
         raise BenchError("--plot wants --format svg or png, one picture; html has all of them")
     if any(folders.exists(path / "gate.json") for path in paths):
-        return _gate(paths, wanted, asked, instances)
+        with _no_traceback():
+            return _gate(paths, wanted, asked, instances)
     others = None if wanted in FORMATS else OTHERS.get(wanted)
     if wanted not in FORMATS and others is None:
         raise BenchError(f"no format '{wanted}'; there are {', '.join(names())}")
@@ -145,6 +147,18 @@ def _drawn(made: Sequence[Report], wanted: str, asked: Asked, plot: str | None) 
     return charts.render_png(made, name) if wanted == "png" else charts.render_svg(made, name)
 
 
+@contextmanager
+def _no_traceback() -> Iterator[None]:
+    """Of a gate's folder: what goes wrong is INVALID. Exit code 1 would say that the candidate is slower."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception:
+        traceback.print_exc()
+        raise BenchError("INVALID: the gate's report itself failed, see above; no verdict", exit_code=4) from None
+
+
 def _gate(paths: Sequence[Path], wanted: str, asked: Asked, instances: Sequence[str]) -> str:
     if len(paths) > 1:
         raise BenchError("a gate's folder has verdicts, which stand beside no run's times: report it alone")
@@ -177,7 +191,8 @@ def exit_code(paths: Sequence[Path]) -> int:
     """That of the gate whose folder it is, 4 INVALID and 1 FAIL, so that no reader takes it for a PASS; 0 for runs."""
     if not any(folders.exists(path / "gate.json") for path in paths):
         return 0
-    return gate.exit_code(judged(paths[0]).judgement, strict=False)
+    with _no_traceback():
+        return gate.exit_code(judged(paths[0]).judgement, strict=False)
 
 
 def judged(folder: Path) -> pairs.Report:

@@ -196,6 +196,10 @@ def main(name: str, folder: Path) -> None:
             # One program at a time is alive where precision is a switch of the process: both are fp64.
             pair = backend.build(workload, first), backend.build(certain, first)
             found["dropping"][workload.name] = dropping(*pair, workload)
+    found["two dropouts"] = {}
+    for mode in row.modes:
+        masks = probes.dropout_masks(backend, replace(settings, mode=mode), 0.5, 0.5)
+        found["two dropouts"][mode] = (np.abs(masks) > 0.5).mean(-1).ravel().tolist()
     found["pools"] = threads(name)
     if name == "torch":
         import torch

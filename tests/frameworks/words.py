@@ -21,7 +21,10 @@ from bench.workload import Workload
 
 
 def climbed(program: Program, workload: Workload) -> dict[str, np.ndarray]:
-    """Logits and gradients at the initial weights; after each of four steps all weights, and then logits again."""
+    """Logits and gradients at the initial weights; after each of four steps all weights, and then logits again.
+
+    Where a BatchNorm is, at last a step on a single sample: behind a Dense it sees one value a channel then.
+    """
     data = evidence.proof_batches(workload)
     x, y = data[0]
     found = {"logits": program.logits(x)}
@@ -31,7 +34,13 @@ def climbed(program: Program, workload: Workload) -> dict[str, np.ndarray]:
         program.fence()
         found |= {f"{step}/{path}": array for path, array in program.weights().items()}
     found["losses"] = program.losses()
-    return found | {"logits after": program.logits(data[0][0])}
+    found["logits after"] = program.logits(data[0][0])
+    if workload.state():
+        program.train(program.put(x[:1], y[:1]))
+        program.fence()
+        found |= {f"one/{path}": array for path, array in program.weights().items()}
+        found["one loss"] = program.losses()
+    return found
 
 
 def elsewhere(row: Backend, word: str, mode: str) -> bool:

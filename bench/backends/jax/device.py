@@ -9,6 +9,11 @@ from bench.program import Facts, Settings
 
 def before_import(settings: Settings) -> None:
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # take memory as it is used, so that a peak means something
+    # Nearly all of the GPU, as torch and TensorFlow take it: XLA would stop at 75 %. With the old name too JAX refuses.
+    os.environ["XLA_CLIENT_MEM_FRACTION"] = "0.95"
+    os.environ.pop("XLA_PYTHON_CLIENT_MEM_FRACTION", None)
+    os.environ.pop("XLA_PYTHON_CLIENT_ALLOCATOR", None)  # others than the pool may know no peak
+    os.environ.pop("TF_GPU_ALLOCATOR", None)
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     # XLA has no setting for the size of its CPU pool: it counts the cores this process may use when it starts.
     if hasattr(os, "sched_setaffinity"):
@@ -69,7 +74,10 @@ def kind(array: Any) -> str:
 def peak_bytes(settings: Settings) -> int | None:
     import jax
 
-    return None if settings.device == "cpu" else int(jax.devices("gpu")[0].memory_stats()["peak_bytes_in_use"])
+    if settings.device == "cpu":
+        return None
+    found: int | None = (jax.devices("gpu")[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return found
 
 
 def reset_peak(settings: Settings) -> None:

@@ -29,7 +29,7 @@ class BatchNormalisation(nnx.BatchNorm):
             axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
             mean = wide.mean(axes)
             variance = jnp.maximum((wide * wide).mean(axes) - mean * mean, 0)
-            fed = variance * (count / (count - 1)) if self.unbiased else variance
+            fed = variance * (count / max(count - 1, 1)) if self.unbiased else variance
             self.mean[...] = self.momentum * self.mean[...] + (1 - self.momentum) * mean
             self.var[...] = self.momentum * self.var[...] + (1 - self.momentum) * fed
         scale = own_scale[...] * lax.rsqrt(variance + self.epsilon)

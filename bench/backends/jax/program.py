@@ -57,6 +57,7 @@ class JaxProgram:
         self.key = jax.random.key(settings.seed)
         self._losses: deque[Any] = deque(maxlen=32)
         self._pending: list[Any] = []
+        self._moved = True  # since the last fence: at first the weights are on their way to the device
         self._compiled = device.compilations()
         several = settings.steps_per_call > 1
         self._jit = partial(jax.jit, compiler_options=_options(workload, settings))
@@ -117,32 +118,34 @@ class JaxProgram:
         samples = np.array(x, np.int32 if self.workload.vocabulary else self.stored)
         batch: tuple[np.ndarray, ...] = (samples, y.copy())
         if self.workload.recipe.augment:
-            batch += (self._matrices(x).astype(self.stored),)
+            batch += (augmentation.decide(x).astype(self.stored),)
         return tuple(jax.device_put(array, self.device) for array in batch)
 
     def load(self, images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[Batch]:
         return loader.load(images, labels, size, lambda x, y: self.put(self.workload.shape_samples(x), y))
-
-    def _matrices(self, x: np.ndarray) -> Array:
-        """Where the augmentation of one batch, or of each of several, takes its pixels."""
-        return augmentation.decide(x) if x.ndim == 4 else np.stack([augmentation.decide(one) for one in x])
 
     def train(self, batch: Batch) -> None:
         self.parameters, self.moments, self.state, self.count, loss = self._train(
             self.parameters, self.moments, self.state, self.count, *batch
         )
         self._losses.append(loss)
+        self._moved = True
 
     def infer(self, batch: Batch) -> Any:
         logits = self._infer(self.parameters, self.state, batch[0])
-        # Independent calls may finish out of order, so the fence has to wait for each of them.
+        # Of a GPU's one stream the last is done last. Elsewhere independent calls may finish out of order, so that the
+        # fence has to wait for each of them.
+        if self.settings.device == "gpu":
+            self._pending.clear()
         self._pending.append(logits)
         return logits
 
     def fence(self) -> None:
-        held = (self.parameters, self.moments, self.state, self.count)
+        # Inference moves none of these, and walking them takes its time.
+        held = (self.parameters, self.moments, self.state, self.count) if self._moved else ()
         device.fence((held, list(self._losses), self._pending))
         self._pending.clear()
+        self._moved = False
 
     def compilations(self) -> int:
         # Eager JAX hands XLA its primitives too, but has compiled no step: only a jitted one keeps programs of its own.

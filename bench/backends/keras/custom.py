@@ -9,7 +9,7 @@ from keras import ops
 
 
 class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras feeds the running variance the batch's biased one; here it is n/(n-1) times that, at no other cost."""
+    """Keras feeds the running variance the batch's biased one; here it is n/(n-1) times that, one value's as it is."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training:
@@ -18,11 +18,14 @@ class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
         axes = [axis for axis in range(x.ndim) if axis != self.axis % x.ndim]
         mean, variance = ops.moments(x, axes)
         count: Any = math.prod(ops.shape(x)[axis] for axis in axes)
-        if not isinstance(count, int):
+        if isinstance(count, int):
+            fewer: Any = max(count - 1, 1)
+        else:
             count = ops.cast(count, x.dtype)  # TensorFlow leaves open what changed from batch to batch
+            fewer = ops.maximum(count - 1, 1)
         share = 1 - self.momentum
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * share)
-        self.moving_variance.assign(self.moving_variance * self.momentum + variance * (share * count / (count - 1)))
+        self.moving_variance.assign(self.moving_variance * self.momentum + variance * (share * count / fewer))
         y = ops.batch_normalization(x, mean, variance, self.axis, self.beta, self.gamma, self.epsilon)
         return ops.cast(y, self.compute_dtype)
 

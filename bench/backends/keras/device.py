@@ -46,6 +46,7 @@ class Room:
 
             dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64" if settings.precision == "fp64" else "float32"
         if self.engine == "torch" and settings.mode == "compiled":
+            self.own.check_compiler(settings)
             import torch._dynamo
 
             torch._dynamo.reset()

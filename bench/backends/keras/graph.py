@@ -25,7 +25,7 @@ def graph(workload: Workload, settings: Settings, engine: str) -> tuple[Any, Any
         return x
 
     def word(place: Placed, x: Any) -> Any:
-        *before, layer = layers(place.layer, place.enters, settings, engine)
+        *before, layer = layers(place, settings, engine)
         for other in before:
             x = other(x)
         match place.layer:

@@ -1,5 +1,6 @@
 """Each word of the vocabulary as Keras's own layer. It knows no weights and no order of layers."""
 
+import zlib
 from functools import partial
 from typing import Any, assert_never
 
@@ -27,28 +28,28 @@ from bench.layers import (
     Embedding,
     Flatten,
     GlobalAveragePool,
-    Layer,
     LayerNorm,
     MaxPool,
     PositionalEmbedding,
     ReLU,
     Residual,
     SelfAttention,
-    Shape,
 )
 from bench.program import Settings
+from bench.workload import Placed
 
 
-def layers(word: Layer, enters: Shape, settings: Settings, engine: str) -> list[Any]:
+def layers(place: Placed, settings: Settings, engine: str) -> list[Any]:
     """What a word becomes, one layer behind the other; the last holds its parameters.
 
     Keras keeps kernels as we do, and its Flatten reads channels last in both layouts: nothing is turned.
     """
+    enters = place.enters
     image = len(enters) == 3
     first = settings.layout == "nchw"
     order = {"data_format": "channels_first" if first else "channels_last"}
     channels = 1 if first and image else -1
-    match word:
+    match place.layer:
         case Dense(units, bias):
             return [keras.layers.Dense(units, use_bias=bias)]
         case Conv2D(filters, kernel, stride, padding, bias):
@@ -73,7 +74,9 @@ def layers(word: Layer, enters: Shape, settings: Settings, engine: str) -> list[
         case GELU(tanh):
             return [keras.layers.Activation(_gelu(tanh, engine, settings.precision))]
         case Dropout(rate):
-            return [keras.layers.Dropout(rate, seed=settings.seed)]
+            # In 31 bits, and far from every other layer's: on PyTorch Keras adds the number of the step to it.
+            seed = zlib.crc32(f"{settings.seed}/{place.path}".encode()) >> 1
+            return [keras.layers.Dropout(rate, seed=seed)]
         case BatchNorm(momentum, epsilon, unbiased):
             kind = UnbiasedBatchNormalization if unbiased else keras.layers.BatchNormalization
             return [kind(channels, momentum, epsilon)]
@@ -99,7 +102,7 @@ def layers(word: Layer, enters: Shape, settings: Settings, engine: str) -> list[
         case Residual():
             return [keras.layers.Add()]
         case _:
-            assert_never(word)
+            assert_never(place.layer)
 
 
 def _same(kernel: int, stride: int, padding: int) -> bool:

@@ -13,9 +13,11 @@ def augment(images: Any, matrices: Any, *, channels_first: bool) -> Any:
     if channels_first:
         images = tf.transpose(images, (0, 2, 3, 1))
     _, height, width, _ = images.shape
-    rows, columns = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
-    places = tf.cast(tf.stack([rows, columns, tf.ones_like(rows)], -1), matrices.dtype)
-    source = tf.einsum("nij,hwj->nhwi", matrices, places)
+    grid = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
+    rows, columns = (tf.cast(one, matrices.dtype)[..., None] for one in grid)
+    # Element by element: a matrix product would round the places to 10 bits where TF32 is on.
+    m = matrices[:, None, None]
+    source = m[..., 0] * rows + m[..., 1] * columns + m[..., 2]
     low = tf.floor(source)
     part, corner = source - low, tf.cast(low, tf.int32)
     found = tf.zeros_like(images)

@@ -9,6 +9,7 @@ from bench.program import Facts, Settings
 
 def before_import(settings: Settings) -> None:
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # take memory as it is used, so that a peak means something
+    os.environ.pop("TF_GPU_ALLOCATOR", None)  # others than its own may know no peak
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # greetings stay out of the log, warnings and errors stay in
     # `import tensorflow` would import Keras 3 and with it whatever engine it finds; this backend uses none of it.

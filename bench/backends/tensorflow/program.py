@@ -86,8 +86,7 @@ class TensorFlowProgram:
 
     def put(self, x: np.ndarray, y: np.ndarray) -> Batch:
         if self.workload.recipe.augment:
-            several = x if x.ndim == 5 else x[None]
-            matrices = np.stack([augmentation.decide(one) for one in several]).reshape(*x.shape[:-3], 2, 3)
+            matrices = augmentation.decide(x)
         if self.settings.layout == "nchw":
             x = np.ascontiguousarray(np.moveaxis(x, -1, -3))
         with tf.device(self.device):

@@ -1,6 +1,7 @@
 """What the process is told before and after torch is imported: threads, caches, strict arithmetic, denormals."""
 
 import os
+import shutil
 import sys
 from typing import Any
 
@@ -35,6 +36,14 @@ def after_import(settings: Settings) -> Facts:
         torch.use_deterministic_algorithms(False)
     device_name = torch.cuda.get_device_name(0) if settings.device == "gpu" else "cpu"
     return Facts(threads=torch.get_num_threads(), device_name=device_name, driver=torch.version.cuda or "")
+
+
+def check_compiler(settings: Settings) -> None:
+    """`Unsupported` where torch.compile finds no C++ compiler, which it wants on a CPU."""
+    wanted = os.environ.get("CXX")
+    found = shutil.which(wanted) if wanted else shutil.which("g++") or shutil.which("clang++")
+    if settings.device == "cpu" and not found:
+        raise Unsupported("torch.compile on a CPU wants a C++ compiler, found none: install g++ or set CXX")
 
 
 def fence(tensors: Any = None) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.backends.torch.program import Batch, TorchProgram
+from bench.placement import Array
 from bench.program import Settings
 from bench.workload import Workload
 
@@ -33,6 +34,12 @@ class GraphedProgram(TorchProgram):
     def infer(self, batch: list[Batch]) -> Tensor:  # type: ignore[override]
         self.model.eval()
         return self._replay("infer", self._forwards, batch)(batch).clone()
+
+    def logits(self, x: np.ndarray) -> Array:
+        """Of as many batches alike: it is the `infer` that is timed, and its replay."""
+        count = self.settings.steps_per_call
+        batch = self.put(np.stack([x] * count), np.zeros((count, len(x)), np.int32))
+        return np.array(self.infer(batch)[-1].cpu().numpy(), np.float64)
 
     def _steps(self, batches: list[Batch]) -> Tensor:
         losses = []

@@ -1,6 +1,7 @@
 """Each word of the vocabulary as torch's own module, and where its parameters and its state lie."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import assert_never
 
 from torch import nn
@@ -129,6 +130,8 @@ class Builder:
                     )
                 last = len(enters) == 2 and not self.first
                 kind = nn.BatchNorm2d if image else own.BatchNormLast if last else nn.BatchNorm1d
+                if prod(enters[:-1]) == 1:
+                    kind = own.BatchNormOne
                 return kind(enters[-1], eps=epsilon, momentum=1 - momentum)
             case LayerNorm(epsilon):
                 return (own.LayerNormChannels if image else nn.LayerNorm)(enters[-1], eps=epsilon)

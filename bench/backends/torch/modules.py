@@ -40,6 +40,17 @@ class BatchNormLast(nn.BatchNorm1d):
         return super().forward(x.flatten(0, -2)).view(x.shape)
 
 
+class BatchNormOne(nn.BatchNorm1d):
+    """Where a sample has one value a channel: of one alone, which torch refuses, the variance is 0, as of two alike."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() > 2:
+            return self.forward(x.flatten(1)).view(x.shape)
+        if self.training and len(x) == 1:
+            return super().forward(x.expand(2, -1))[:1]
+        return super().forward(x)
+
+
 class PositionalEmbedding(nn.Module):
     """`x + table`, in whatever order both lie."""
 

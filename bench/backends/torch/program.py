@@ -1,7 +1,5 @@
 """The workload as a careful PyTorch user would run it."""
 
-import os
-import shutil
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +15,6 @@ from bench.backends.torch import device, loader
 from bench.backends.torch.augment import augment
 from bench.backends.torch.layers import enters_channels_first, modules
 from bench.backends.torch.optimiser import optimiser, update
-from bench.errors import Unsupported
 from bench.layers import GRU, LSTM
 from bench.placement import Array
 from bench.program import Settings
@@ -79,8 +76,7 @@ class TorchProgram:
         chosen: Any = loss_by_recipe if recipe.l1 or recipe.smoothing or recipe.augment else plain
         if self.settings.mode == "eager":
             return chosen, forward
-        if self.settings.device == "cpu" and not _compiler():
-            raise Unsupported("torch.compile on a CPU wants a C++ compiler, found none: install g++ or set CXX")
+        device.check_compiler(self.settings)
         from torch import _dynamo  # takes over a second, which eager programs are spared
 
         # Programs share their code objects, and Dynamo gives up after eight versions of one: each starts afresh.
@@ -159,17 +155,14 @@ class TorchProgram:
     def describe(self) -> str:
         return repr(self.model)
 
-    # The proof takes one plain batch, however many a call goes through.
-
     def logits(self, x: np.ndarray) -> Array:
-        batch = TorchProgram.put(self, x, np.zeros(len(x), np.int32))
-        return _array(TorchProgram.infer(self, batch))
+        return _array(self.infer(self.put(x, np.zeros(len(x), np.int32))))
 
     def gradients(self, x: np.ndarray, y: np.ndarray) -> dict[str, Array]:
         self.model.train()
         state = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         self.optimiser.zero_grad(set_to_none=True)
-        self._loss(*TorchProgram.put(self, x, y)).backward()
+        self._loss(*TorchProgram.put(self, x, y)).backward()  # of one plain batch, however many a call goes through
         for name, buffer in self.model.named_buffers():
             buffer.copy_(state[name])  # of a BatchNorm, which every training pass moves
         parameters = dict(self.model.named_parameters())
@@ -207,8 +200,3 @@ def _options(settings: Settings) -> dict[str, bool] | None:
     from torch._inductor import list_options
 
     return {name: False for name in ("triton.mix_order_reduction",) if name in list_options()}
-
-
-def _compiler() -> str | None:
-    wanted = os.environ.get("CXX")
-    return shutil.which(wanted) if wanted else shutil.which("g++") or shutil.which("clang++")

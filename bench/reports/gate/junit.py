@@ -22,7 +22,7 @@ def render(report: Report) -> str:
     )
     properties = xml.SubElement(suite, "properties")
     for number, difference in enumerate(comparison.differences):
-        xml.SubElement(properties, "property", name=f"difference {number + 1}", value=difference)
+        xml.SubElement(properties, "property", name=f"difference {number + 1}", value=_printable(difference))
     for number, line in enumerate(comparison.left_out):
         xml.SubElement(properties, "property", name=f"left out {number + 1}", value=_printable(line))
     for verdict in verdicts:

@@ -23,7 +23,7 @@ def make_step():  # type: ignore[no-untyped-def]
         loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():  # by hand: making an SGD of torch.optim imports Dynamo, a second in each process
             for weight in weights:
-                weight -= 0.01 * weight.grad  # type: ignore[operator]
+                weight.sub_(0.01 * weight.grad)  # type: ignore[operator]
         more = unit
         for _ in range(EXTRA):
             more = more @ unit
