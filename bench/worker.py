@@ -121,6 +121,7 @@ class Worker:
         warmed = self.trial.warm(question)
         if isinstance(self.backend, Own):
             self.backend.check_origin()
+            self.backend.check_device(self.settings)
         return warmed
 
     def _warmed(self) -> Trial:

@@ -8,9 +8,10 @@ BATCH = 64
 
 def make_step():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    x, y = torch.rand(BATCH, 784), torch.randint(0, 10, (BATCH,))
+    x, y = torch.rand(BATCH, 784, device=device), torch.randint(0, 10, (BATCH,), device=device)
 
     def step():
         optimiser.zero_grad()

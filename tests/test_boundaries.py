@@ -150,7 +150,7 @@ RUNNING = {
 # What is imported in the worker's process alone: by the worker, and by each other.
 WORKERS_OWN = {
     *("bench.worker", "bench.trial", "bench.warm_up", "bench.quiet", "bench.memory", "bench.energy"),
-    *("bench.ceilings", "bench.clock", "bench.probes", "bench.own", "bench.origins"),
+    *("bench.ceilings", "bench.clock", "bench.probes", "bench.own", "bench.fences", "bench.origins"),
 }
 
 

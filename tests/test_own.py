@@ -11,11 +11,12 @@ from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from seeding import Copy
 
-from bench import own, programs, quiet, revisions, run
+from bench import fences, own, programs, quiet, revisions, run
 from bench.__main__ import main
 from bench.docket import Docket
 from bench.errors import BenchError
@@ -554,19 +555,50 @@ def test_a_number_says_nothing_of_what_a_gpu_still_does(monkeypatch: pytest.Monk
     on_cpu, on_gpu, array = Queued("cpu"), Queued("cuda"), Array()
     for result in (1.5, on_cpu, {"loss": 1.5, "logits": on_cpu}):
         waited.clear()
-        own.waiting("model.py", result, "gpu")(result)
-        assert waited == ["torch", [*own.leaves(result), live]], result
-        own.waiting("model.py", result, "cpu")(result)
+        fences.waiting("model.py", result, "gpu")(result)
+        assert waited == ["torch", [*fences.leaves(result), live]], result
+        fences.waiting("model.py", result, "cpu")(result)
         assert len(waited) == 2
     waited.clear()
-    own.waiting("model.py", (1.5, on_gpu), "gpu")((1.5, on_gpu))
+    fences.waiting("model.py", (1.5, on_gpu), "gpu")((1.5, on_gpu))
     assert waited == ["torch"]
     # A loss that is there says nothing of an update that was asked for after it.
     waited.clear()
     used = False
-    own.waiting("model.py", array, "gpu")(array)
-    own.waiting("model.py", array, "cpu")(array)
+    fences.waiting("model.py", array, "gpu")(array)
+    fences.waiting("model.py", array, "cpu")(array)
     assert waited == [[array, live], array]
+
+
+@pytest.mark.parametrize(
+    ("frameworks", "idle"),
+    [
+        ({}, "it imports no framework that Stepwatch knows to use"),
+        ({"torch": False}, "torch did not use"),
+        ({"torch": False, "jax": False}, "torch and jax did not use"),
+        ({"torch": True}, ""),
+        ({"torch": False, "jax": True}, ""),
+        ({"tensorflow": False}, "tensorflow did not use"),
+        ({"tensorflow": True}, ""),
+    ],
+)
+def test_a_file_that_leaves_the_gpu_alone_has_no_row_that_says_gpu(
+    monkeypatch: pytest.MonkeyPatch, frameworks: dict[str, bool], idle: str
+) -> None:
+    for name in ("torch", "jax", "tensorflow"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name, used in frameworks.items():
+        made = SimpleNamespace(
+            cuda=SimpleNamespace(is_initialized=lambda used=used: used),
+            default_backend=lambda used=used: "gpu" if used else "cpu",
+            config=SimpleNamespace(list_physical_devices=lambda kind, used=used: [kind] if used else []),
+        )
+        monkeypatch.setitem(sys.modules, name, made)
+    assert fences.idle_gpu() == idle
+    mine, gpu = Own("model.py"), Settings("own", "own", "own", "gpu", 1)
+    mine.check_device(msgspec.structs.replace(gpu, device="cpu"))
+    with pytest.raises(BenchError, match=f"its row would say gpu, and {idle} the GPU") if idle else nullcontext():
+        mine.check_device(gpu)
 
 
 @pytest.mark.parametrize("device", ["cuda", "tpu"])
