@@ -52,7 +52,12 @@ Deadline = Annotated[
     ),
 ]
 
-Patience = Annotated[float, typer.Option(help="Seconds in all to wait, between processes, for a busy machine.")]
+Patience = Annotated[
+    float,
+    typer.Option(
+        help="Seconds in all to wait, between processes, for a busy machine.", envvar=running.PATIENCE_VARIABLE
+    ),
+]
 
 
 @app.command(epilog="Example: stepwatch run quick --backend torch --backend jax --rounds 10 --instance c5.2xlarge")

@@ -41,7 +41,7 @@ def stepwatch_program(tmp_path_factory: pytest.TempPathFactory) -> "Callable[...
             run = replace(run, planned=wanted)
             folder = tmp_path_factory.mktemp("stepwatch") / "run"
             folders.make(folder, "run.json", run)
-            runner.Runner(run, folder, patience=running.PATIENCE).execute()
+            runner.Runner(run, folder, patience=running.patience()).execute()
             found, _ = records.read(folder / "results.jsonl")
             (row,) = table.report(run, records.latest(found), None).rows
         except BenchError as error:

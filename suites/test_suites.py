@@ -19,7 +19,7 @@ from bench import run as runs
 from bench.reports.pytest_benchmark import identity
 from bench.status import FAILED
 from bench.table import Row
-from bench.verbs.run import DEADLINE, PATIENCE
+from bench.verbs.run import DEADLINE, patience
 
 SUITE = suite.load(suite.find(os.environ.get("STEPWATCH_SUITE", "quick")))
 PLANNED = {identity(planned.case): planned for planned in suite.plan(SUITE, machine.read())}
@@ -41,7 +41,7 @@ def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     run = runs.create(SUITE, planned, machine.read(), suite.NO_FILTERS, DEADLINE, "")
     path: Path = tmp_path_factory.mktemp("stepwatch") / "run"
     folders.make(path, "run.json", run)
-    runner.Runner(run, path, patience=PATIENCE).execute()
+    runner.Runner(run, path, patience=patience()).execute()
     found, _ = records.read(path / "results.jsonl")
     return {identity(row.case): row for row in table.report(run, records.latest(found), None).rows}
 

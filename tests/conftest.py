@@ -48,11 +48,15 @@ def each_framework() -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home folder of this session's own: no test reads or writes the user's cache, and no process it starts."""
+    """A home folder of this session's own: no test reads or writes the user's cache, and no process it starts.
+
+    None waits for a quiet machine either, but where a test asks for that: no figure of these runs is looked at.
+    """
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder))
         patch.setenv("XDG_CACHE_HOME", str(folder / ".cache"))
+        patch.setenv("STEPWATCH_PATIENCE", "0")
         patch.delenv("BENCH_DATA", raising=False)
         yield folder
 

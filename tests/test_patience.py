@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+import typer
 from test_table import sensed
 
+from bench import __main__ as main
 from bench import patience, sensors
+from bench.errors import BenchError
 from bench.patience import LOOK, Patience
 from bench.sensors import Reading
+from bench.verbs import run as running
 
 
 class Machine:
@@ -88,3 +92,22 @@ def test_a_machine_that_does_not_tell_is_not_waited_for(patch: pytest.MonkeyPatc
     other = Patience(60.0)  # nothing noted yet: one look, that tells nothing
     other.wait()
     assert machine.slept == LOOK
+
+
+def test_the_shell_may_say_how_patient_a_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for told, seconds in (("", 60.0), ("0", 0.0), ("7.5", 7.5)):
+        monkeypatch.setenv("STEPWATCH_PATIENCE", told)
+        assert running.patience() == seconds
+    monkeypatch.delenv("STEPWATCH_PATIENCE")
+    assert running.patience() == running.PATIENCE
+    for told, says in (("soon", "STEPWATCH_PATIENCE wants seconds, found 'soon'"), ("-1", "wants seconds from 0")):
+        monkeypatch.setenv("STEPWATCH_PATIENCE", told)
+        with pytest.raises(BenchError, match=says):
+            running.patience()
+
+
+def test_the_verbs_take_their_patience_from_the_shell() -> None:
+    for verb in ("run", "gate"):
+        command = typer.main.get_command(main.app).commands[verb]  # type: ignore[attr-defined]
+        (option,) = [one for one in command.params if one.name == "patience"]
+        assert option.envvar == "STEPWATCH_PATIENCE" and option.default == running.PATIENCE

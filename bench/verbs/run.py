@@ -21,6 +21,7 @@ from bench.suite import Filters, Suite, find, load, plan
 from bench.verbs.report import rendered, say, say_price
 
 DEADLINE = 300.0  # seconds; the slowest honest case seen was torch.compile's first CNN step on 2 cores, under 60
+PATIENCE_VARIABLE = "STEPWATCH_PATIENCE"
 PATIENCE = 60.0  # seconds; a neighbour's compilation or download is over by then, a neighbour's service never is
 LONGEST_DEADLINE = 7 * 86_400.0
 
@@ -48,6 +49,17 @@ def check_patience(seconds: float) -> None:
     """`BenchError` for a patience that is no time to wait for."""
     if not 0 <= seconds <= LONGEST_DEADLINE:
         raise BenchError(f"--patience wants seconds from 0 to {LONGEST_DEADLINE:g} (a week), found {seconds:g}")
+
+
+def patience() -> float:
+    """Of whoever has no command line, such as a fixture of pytest: what the variable says, else the default."""
+    told = os.environ.get(PATIENCE_VARIABLE, "")
+    try:
+        seconds = float(told or PATIENCE)
+    except ValueError:
+        raise BenchError(f"{PATIENCE_VARIABLE} wants seconds, found '{told}'") from None
+    check_patience(seconds)
+    return seconds
 
 
 def check_deadline(seconds: float | None) -> float:
