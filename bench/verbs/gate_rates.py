@@ -61,7 +61,8 @@ def page(made: dict[str, list[Score]], judged: Sequence[Finding], found: dict[st
         "those that have it in each direction tried, of what is to be rare those that have it in one. `gates`: a "
         "window of identical arms, and one of theirs with an effect added, tried in both directions is two. A pair is "
         f"of a shortened protocol: {gating.PROTOCOL.bursts} bursts after {gating.PROTOCOL.warm_up_seconds:g} s of "
-        "warm-up. `min a gate`: what its pairs took here, of one step alone."
+        "warm-up. `min a gate`: what its pairs took here, of one step alone. No control is collected: each is scored "
+        "as if it were perfect."
     )
     places = sorted({f"{one.cpu}, {one.cores} cores, commit {one.commit}" for parts in found.values() for one in parts})
     parts = [

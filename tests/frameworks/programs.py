@@ -200,7 +200,7 @@ def main(name: str, folder: Path) -> None:
             pair = backend.build(workload, first), backend.build(certain, first)
             found["dropping"][workload.name] = dropping(*pair, workload)
     found["two dropouts"] = {}
-    for mode in row.modes:
+    for mode in chosen(row, workloads.get("mlp_dropout"))[0]:
         masks = probes.dropout_masks(backend, replace(settings, mode=mode), 0.5, 0.5)
         found["two dropouts"][mode] = (np.abs(masks) > 0.5).mean(-1).ravel().tolist()
     found["pools"] = threads(name)
