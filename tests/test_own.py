@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from seeding import Copy
 
-from bench import fences, own, programs, quiet, revisions, run
+from bench import fences, own, programs, quiet, revisions, run, worker
 from bench.__main__ import main
 from bench.docket import Docket
 from bench.errors import BenchError
@@ -599,6 +599,19 @@ def test_a_file_that_leaves_the_gpu_alone_has_no_row_that_says_gpu(
     mine.check_device(msgspec.structs.replace(gpu, device="cpu"))
     with pytest.raises(BenchError, match=f"its row would say gpu, and {idle} the GPU") if idle else nullcontext():
         mine.check_device(gpu)
+
+
+def test_a_warmed_file_is_asked_whether_it_used_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "Trial", lambda *_: SimpleNamespace(warm=lambda question: "warmed"))
+    monkeypatch.setattr(fences, "idle_gpu", lambda: "torch did not use")
+    mine = worker.Worker()
+    mine.backend, question = Own("model.py"), SimpleNamespace(phase="train")
+    mine.backend.kind = None
+    mine.settings = Settings("own", "own", "own", "cpu", 1)
+    assert mine.warm(question) == "warmed"  # type: ignore[arg-type, comparison-overlap]
+    mine.settings = Settings("own", "own", "own", "gpu", 1)
+    with pytest.raises(BenchError, match="would say gpu, and torch did not use the GPU"):
+        mine.warm(question)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("device", ["cuda", "tpu"])

@@ -69,6 +69,29 @@ def test_a_mode_alone_is_held_against_eager() -> None:
     assert proofs.judge(SUBJECT, lone, None).broken_feeds == {}
 
 
+def test_under_adam_only_what_comes_after_steps_may_stand_further_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousandth off, as bf16 is: losses of training may be, by Adam's bound; what no step has changed may not."""
+    monkeypatch.setattr(parity, "dropout_break", lambda *_: None)
+    off = [1.001 * loss for loss in HONEST]
+    names = [f"{phase}/synthetic/16" for phase in ("train", "infer")]
+    found: Evidence = {}
+    for precision, losses in (("fp64", HONEST), ("measured", off)):
+        found[f"{precision}/logits"] = np.ones((2, 10))
+        found |= {f"{precision}/first/{name}": np.array(losses) for name in names}
+    subject = replace(SUBJECT, workload="mlp_dropout", feeds=(("synthetic", 16),))
+    verdict = proofs.judge(subject, found, None, golden=False)
+    assert (verdict.broken, set(verdict.broken_feeds)) == ("", {"infer/synthetic/16"})
+    assert "allowed 1e-04" in verdict.broken_feeds["infer/synthetic/16"]
+    found["dropout/inference"] = 1.001 * np.ones((2, 10))
+    assert "dropout of inference differs" in proofs.judge(subject, found, None, golden=False).broken
+    # And so in the timed process.
+    case = replace(CASE, workload="lstm_text", data="synthetic", batch=16)
+    record = replace(proof(case), first_losses=dict.fromkeys(names, HONEST))
+    measuring._check_losses(case, tuple(off), record)
+    with pytest.raises(WorkerFailed, match="from the proof's, allowed 1e-04"):
+        measuring._check_losses(replace(case, phase="infer"), tuple(off), record)
+
+
 def test_a_case_of_the_broken_batches_has_no_time_and_another_has() -> None:
     case = replace(CASE, data="synthetic", batch=16)
     record = replace(proof(case), first_losses={NAMES[1]: HONEST}, broken_feeds={NAMES[0]: "differ by 0.0001"})
