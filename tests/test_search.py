@@ -79,7 +79,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_dry_run_says_that_a_search_may_end_sooner(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "./s.toml", "--dry-run"]) == 0
+    assert main(["run", "./s.toml", "--dry-run", "--patience", "60"]) == 0
     said = capsys.readouterr().out
     assert "14 processes: 0 proofs, 0 ceilings, 12 pilots, 2 rounds" in said
     assert "1 searches for a batch: all of their pilots are counted, but a search may end sooner" in said
