@@ -103,9 +103,10 @@ FENCES: dict[str, Callable[[Any], None]] = {
 def idle_gpu() -> str:
     """Who has left the GPU alone, in words; empty where a framework that is imported has used one.
 
-    JAX and TensorFlow place what they are given on a GPU by themselves, torch where it is told to.
+    JAX and TensorFlow place what they are given on a GPU by themselves, torch where it is told to. JAX comes last: when
+    asked it takes most of the GPU's memory, and TensorFlow imports it wherever it is installed.
     """
-    here = [name for name in ("torch", "jax", "tensorflow") if name in sys.modules]
+    here = [name for name in ("torch", "tensorflow", "jax") if name in sys.modules]
     for name in here:
         module = sys.modules[name]
         match name:

@@ -601,6 +601,15 @@ def test_a_file_that_leaves_the_gpu_alone_has_no_row_that_says_gpu(
         mine.check_device(gpu)
 
 
+def test_jax_is_not_asked_where_another_has_used_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow imports it; a client of its own beside the program's would take most of the memory."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(default_backend=lambda: pytest.fail("it was asked")))
+    devices = SimpleNamespace(list_physical_devices=lambda kind: [kind])
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=devices))
+    assert fences.idle_gpu() == ""
+
+
 def test_a_warmed_file_is_asked_whether_it_used_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "Trial", lambda *_: SimpleNamespace(warm=lambda question: "warmed"))
     monkeypatch.setattr(fences, "idle_gpu", lambda: "torch did not use")
