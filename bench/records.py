@@ -77,8 +77,8 @@ class Pilot(Struct, frozen=True, tag=True):
 class Sample(Struct, frozen=True, tag=True):
     """One case in one process of one round: raw bursts, one entry each. `stages`: seconds by what the process did.
 
-    `cold`: no process of this case had filled the compile cache. `quiet_seconds`: the most work that might follow a
-    fence in this process, where what its idle threads spin was measured again; 0 where its pilot's holds.
+    `cold`: no pilot or round had filled the compile cache. `quiet_seconds`: the most work that might follow a fence
+    in this process, where what its idle threads spin was measured again; 0 where its pilot's holds.
     """
 
     case: Case

@@ -6,7 +6,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from bench import backends, feeds, measuring, proofs, schedule, search, workloads
+from bench import backends, compile_cache, feeds, measuring, proofs, schedule, search, workloads
 from bench.backends import is_own
 from bench.case import Case
 from bench.messages import Failed, Measure, Measured
@@ -184,8 +184,9 @@ class Runner:
                     self.prover.foretelling(case),
                     self._origin(case, number),
                 )
-                # Its compile cache holds this case only once a process of it has come to its end; and may be gone.
-                cold = self.started.cold or not self._measured(case)
+                # Where its pilot's compile cache was not handed over, only a round that came to its end has filled it.
+                waits = compile_cache.waits(self.folder, case)
+                cold = self.started.cold or (waits and not self._measured(case))
                 subject = measuring.Subject(self.run.suite.protocol, case, feed, proof, origin, start, cold)
                 if work.kind == "pilot":
                     record: Pilot | Sample = measuring.pilot(worker, subject, until, energy=True)
@@ -202,6 +203,8 @@ class Runner:
                 if work.kind == "round":
                     self.tally.add(record.stages)
         self._end()
+        if work.kind == "pilot" and isinstance(self.records.get((cases[0], PILOT_ROUND)), Pilot):
+            compile_cache.hand_over(self.folder, cases[0])
 
     def _open(self, work: Work, case: Case, following: Work | None) -> float:
         """Opens the case's worker, and beside it that of the work to follow; seconds that its start took."""
@@ -224,14 +227,12 @@ class Runner:
             cache = (self.folder / "cache" / log.stem).absolute()
             cache.mkdir(parents=True, exist_ok=True)
             return Place(log, case.backend, replace(settings, layout="flat", cache=str(cache)))
-        # A pilot's caches are its own, so that its first call is cold; a worker's rounds share theirs.
         pilot = work.kind == "pilot"
-        cache = (self.folder / "cache" / (f"pilot-{case.file}" if pilot else case.worker_file)).absolute()
+        cache = (compile_cache.pilots if pilot else compile_cache.rounds)(self.folder, case)
         if pilot and not self.starts.waits(log):
             shutil.rmtree(cache, ignore_errors=True)  # what an interrupted pilot has left is not cold
         cache.mkdir(parents=True, exist_ok=True)
-        cold = not any(path.is_file() for path in cache.rglob("*"))
-        return Place(log, case.backend, replace(settings, cache=str(cache)), cold)
+        return Place(log, case.backend, replace(settings, cache=str(cache)), not compile_cache.filled(cache))
 
     def _log(self, work: Work, case: Case) -> Path:
         name = f"pilot-{case.file}"

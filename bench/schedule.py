@@ -83,10 +83,10 @@ def together(work: Work, following: Work) -> bool:
     """Whether the second one's process may be opened beside the first's, to wait there for its turn.
 
     Not on a GPU, where it would hold memory; not a file of the user's own, which may do anything while it waits; and
-    not the same worker's next round, which is to find what this one leaves in the compile cache.
+    not a round of the same worker, which is to find what this one leaves in the compile cache.
     """
     first, second = work.cases[0], following.cases[0]
-    apart = (work.kind, first.worker) != (following.kind, second.worker) or work.kind == "pilot"
+    apart = first.worker != second.worker or following.kind != "round"
     own = any(is_own(case.backend) for case in (first, second))
     return apart and not own and "gpu" not in (first.device, second.device)
 

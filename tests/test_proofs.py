@@ -61,6 +61,13 @@ def test_one_batch_size_breaks_alone(changed: dict[str, list[float]], says: str)
     assert says in verdict.broken_feeds[NAMES[0]]
 
 
+def test_first_losses_as_measured_are_the_timed_process_s_affair() -> None:
+    """It makes them by the program that is timed; the proof makes its own only where dropout is on there."""
+    bare = {name: array for name, array in evidence(fp64_16=WRONG).items() if not name.startswith("measured/first")}
+    assert set(proofs.judge(SUBJECT, bare, evidence()).broken_feeds) == {NAMES[0]}
+    assert proofs.judge(SUBJECT, bare, None).broken_feeds == {}
+
+
 def test_a_mode_alone_is_held_against_eager() -> None:
     """As where a filter leaves nothing else of the suite: without another backend a wrong gradient has one witness."""
     lone = evidence() | {f"eager/first/{NAMES[0]}": np.array(WRONG)}

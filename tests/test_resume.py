@@ -18,7 +18,7 @@ import pytest
 from kill_and_resume import PATIENCE, SUITES, alive, problems, start, survivors, tear, wait_for, whole
 from test_table import CASE, JAX, ceiling, failure, proof, run_of, sample
 
-from bench import backends, folder, prover, records, starts
+from bench import backends, compile_cache, folder, prover, records, starts
 from bench import run as runs
 from bench.__main__ import main
 from bench.patience import Patience
@@ -452,6 +452,26 @@ def test_a_killed_pilot_s_compile_cache_is_emptied_and_a_round_s_is_told(
     (left / "code").write_text("compiled")  # an empty folder is no cache: TensorFlow's adapter makes one
     one = Work("pilot", (CASE,)) if is_pilot else Work("round", (CASE,), 1)
     assert (work._place(one, CASE).cold, left.exists()) == (cold, not is_pilot)
+    work.ledger.close()
+
+
+@pytest.mark.parametrize("handed", [True, False], ids=["handed over", "pilot was killed"])
+def test_rounds_inherit_what_the_pilot_compiled(tmp_path: Path, handed: bool) -> None:
+    """Whole files, beside those of the worker's other pilots; one whose pilot was killed is compiled anew."""
+    run, out = begun(tmp_path, [])
+    work = Runner(run, out)
+    for case in (CASE, INFER):
+        (compile_cache.pilots(out, case) / "inductor").mkdir(parents=True)
+        (compile_cache.pilots(out, case) / "inductor" / case.phase).write_text(case.phase)
+        (compile_cache.pilots(out, case) / "inductor" / "both").write_text("the same")
+    compile_cache.hand_over(out, CASE)
+    if handed:
+        compile_cache.hand_over(out, INFER)
+    kept = compile_cache.rounds(out, CASE) / "inductor"
+    wanted = {CASE.phase, "both"} | ({INFER.phase} if handed else set())
+    assert {path.name for path in kept.iterdir()} == wanted and (kept / CASE.phase).read_text() == CASE.phase
+    assert [compile_cache.waits(out, case) for case in (CASE, INFER)] == [False, not handed]
+    assert not work._place(Work("round", (CASE, INFER), 0), CASE).cold
     work.ledger.close()
 
 

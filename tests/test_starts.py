@@ -118,7 +118,8 @@ OWN = replace(NULL, backend="mine.py")
         (work(CASE), work(COMPILED), True),
         (work(CASE), work(CASE), False),  # the last of a round and the first of the next share a compile cache
         (work(CASE, "pilot"), work(replace(CASE, phase="infer"), "pilot"), True),
-        (work(CASE, "pilot"), work(CASE), True),
+        (work(CASE, "pilot"), work(CASE), False),  # the rounds inherit what the last pilot compiles
+        (work(CASE, "pilot"), work(JAX), True),
         (work(CASE, "ceiling"), work(CASE, "pilot"), True),
         (work(CASE), work(GPU), False),
         (work(GPU), work(CASE), False),

@@ -47,6 +47,8 @@ def after_import(settings: Settings) -> Facts:
         jax.config.update("jax_compilation_cache_dir", os.path.join(settings.cache, "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # its default keeps only slow ones
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        # XLA's own caches would lie beside, and the path to them is part of every entry's name: moved, none is found.
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     try:
         device = jax.devices("gpu" if settings.device == "gpu" else "cpu")[0]
     except RuntimeError as error:
