@@ -47,10 +47,10 @@ class Prover:
     def finish(self, cases: list[Case]) -> tuple[proofs.Verdict, bool]:
         """The verdict on one worker's proof, and whether it was cached; `WorkerFailed` where it cannot be made."""
         subject = self._subject(cases)
-        path = self._path(subject)
         making = self.begun.pop(cases[0].worker, None)
         if isinstance(making, WorkerFailed):
             raise making
+        path = making.path if making else self._path(subject)
         if making:
             self._finish(making, cases)
         found = proofs.load(path)
