@@ -78,16 +78,24 @@ def after_fence(step: Step, feed: Iterator[Any], fence: Fence, *, steps: int) ->
 
 
 def backlog(step: Step, feed: Iterator[Any], fence: Fence, read: Callable[[], object], *, steps: int) -> float:
-    """Seconds that reading a result takes longer right after a burst than once more: work that the fence left over.
+    """Seconds that reading a result takes longer right after a burst than after one that is over: the fence left them.
 
-    For a GPU, which works on without this process's CPU.
+    For a GPU, which works on without this process's CPU. Each read has a burst of its own before it: what was read
+    once may be kept on the host (JAX keeps it), and losses are handed out once.
     """
-    for _ in range(steps):
-        step(next(feed))
-    fence()
+
+    def burst() -> None:
+        for _ in range(steps):
+            step(next(feed))
+        fence()
+
+    began = perf_counter()
+    burst()
+    fenced = perf_counter()
+    read()
+    ended = perf_counter()
+    burst()
+    sleep(ended - began)  # as long as a burst took until its results were here: this one is over
     started = perf_counter()
     read()
-    first = perf_counter() - started
-    started = perf_counter()
-    read()
-    return first - (perf_counter() - started)
+    return (ended - fenced) - (perf_counter() - started)

@@ -214,19 +214,14 @@ class Trial:
     def _left_over(self, steps: int) -> float:
         """On batches that are on the device: a loader may go on after a fence, it prepares the next ones."""
         if self.settings.device == "gpu":
-            return quiet.backlog(self.step, self.on_device, self.program.fence, self._read_all, steps=steps)
+            return quiet.backlog(self.step, self.on_device, self.program.fence, self._read, steps=steps)
         return quiet.after_fence(self.step, self.on_device, self.program.fence, steps=steps)
-
-    def _read_all(self) -> None:
-        """The same at every call: losses, which are read once, would make the first read dearer than the next."""
-        self._read()
-        if self.phase == "train":
-            self.program.weights()
 
     def _read(self) -> None:
         """Brings to the host what the last step made: that has certainly happened then.
 
-        The losses, where there are any: all weights take as long as idle threads spin, which is to be seen afterwards.
+        The losses, where there are any: all weights take as long as idle threads spin, which is to be seen afterwards;
+        and copied from a GPU, a tenth of a second with a spread that would hide a backlog. They wait in the same queue.
         """
         if self.phase == "train" or not self.kinds:
             if not len(self.program.losses()):

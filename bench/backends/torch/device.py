@@ -13,7 +13,10 @@ def before_import(settings: Settings) -> None:
     # OpenMP and MKL read these once, when their libraries are loaded.
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.threads)
     if settings.cache:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(settings.cache, "inductor")
+        kept = os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(settings.cache, "inductor")
+        if os.path.exists(kept):
+            # All is compiled: Triton's compilers would start for nothing, a core busy for ten seconds beside the steps.
+            os.environ["TORCH_WARM_POOL"] = "0"
         os.environ["TRITON_CACHE_DIR"] = os.path.join(settings.cache, "triton")
 
 
