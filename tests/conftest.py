@@ -46,6 +46,11 @@ def each_framework() -> pytest.MarkDecorator:
     )
 
 
+def unless(quick: bool) -> list[pytest.MarkDecorator]:
+    """The marks of a case that is `long` unless it is quick, or stands for its like in the quick tests."""
+    return [] if quick else [pytest.mark.long]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home folder of this session's own: no test reads or writes the user's cache, and no process it starts.

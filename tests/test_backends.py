@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import FRAMEWORKS, ROOT, each_framework, python
-from frameworks.programs import CHOSEN, WHOLE, chosen
+from frameworks.programs import SMALL, WHOLE, chosen
 from numpy_model import forward
 
 from bench import backend as registry_row
@@ -240,12 +240,7 @@ def broken(found: dict[str, Any], judge: Callable[..., object]) -> dict[str, obj
 @each_framework()
 def test_every_combination_of_the_registry_was_built_or_says_why_not(observed: Any, backend: str) -> None:
     found, row = observed(backend), backends.get(backend)
-    wanted = {
-        f"{name}-{mode}-{layout}"
-        for name in CHOSEN
-        for mode in chosen(row, workloads.get(name))[0]
-        for layout in chosen(row, workloads.get(name))[1]
-    }
+    wanted = {f"{workload.name}-{mode}-{layout}" for workload, mode, layout in chosen(row)}
     assert {*found["programs"], *found["unsupported"]} == wanted
     assert all(len(reason.split()) >= 4 for reason in found["unsupported"].values())
     built = {tuple(case.split("-")[:2]) for case in found["programs"]}
@@ -431,7 +426,8 @@ def test_infer_drops_nothing_before_and_after_training(observed: Any, backend: s
 def test_two_dropouts_of_one_shape_drop_different_values(observed: Any, backend: str) -> None:
     """Of two in a row, a half each, a quarter of all values is left; were their masks the same, a half would be."""
     left = observed(backend)["two dropouts"]
-    assert set(left) == set(chosen(backends.get(backend), workloads.get("mlp_dropout"))[0])
+    row = backends.get(backend)
+    assert set(left) == set(row.modes[:1] if row.engine else row.modes)
     assert {mode: shares for mode, shares in left.items() if not np.allclose(shares, 0.25, atol=0.04)} == {}
 
 
@@ -643,7 +639,7 @@ def test_a_pool_of_jax_that_keeps_no_peak_has_none(stats: Any, peak: Any, monkey
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize("name", (*WHOLE, *SMALL))
 def test_a_small_model_is_proved_in_every_backend_mode_and_layout(name: str) -> None:
     """By the verb itself; the quick tests leave out what compiles for long."""
     assert main(["parity", name, "--batch", "4", "--deadline", "900"]) == 0

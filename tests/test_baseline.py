@@ -142,6 +142,7 @@ def test_a_gate_that_is_invalid_before_it_measures_says_so_in_every_format(
     assert (ended.returncode, ended.stdout) == (2, "")  # a wrong request is no verdict
 
 
+@pytest.mark.long
 def test_a_baseline_without_rounds_or_a_control_is_refused(tmp_path: Path) -> None:
     copy = copied(tmp_path)
     copy.run({"backend": ["null"]}, CONTROL)

@@ -35,6 +35,12 @@ def sources() -> Sources:
 SOURCES = sources()
 
 
+@cache
+def stated(text: str) -> list[ast.Import | ast.ImportFrom]:
+    """The import statements of a module, wherever they stand in it."""
+    return [node for node in ast.walk(parsed(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 parsed = cache(ast.parse)
 
 
@@ -44,10 +50,10 @@ def imports(name: str, sources: Sources) -> set[str]:
     `from bench import layers` is `bench.layers` where there is such a module.
     """
     found: set[str] = set()
-    for node in ast.walk(parsed(sources[name])):
+    for node in stated(sources[name]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{name} line {node.lineno}: a relative import hides what it imports"
             base = node.module or ""
             for alias in node.names:

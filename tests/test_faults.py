@@ -6,6 +6,7 @@ The same commands pass on the unchanged copy, so that a fault is told from hones
 from pathlib import Path
 
 import pytest
+from conftest import unless
 from msgspec import Struct
 from seeding import Copy
 
@@ -137,8 +138,15 @@ FAULTS = (
 )
 
 
+# One for each rung; `make selftest` seeds six more, `make test-all` the rest.
+QUICK = (
+    *("half the batch", "pixels rounded in fp32 alone", "loss summed in the evidence", "loss summed over the batch"),
+    *("half the batch in train alone", "a drift of the last bias", "a tenth more dropped"),
+)
+
+
 def backend_params(names: tuple[str, ...]) -> list[object]:
-    return [pytest.param(name, marks=pytest.mark.needs(name), id=name) for name in names]
+    return [pytest.param(n, marks=[pytest.mark.needs(n), *unless(n == "torch")], id=n) for n in names]
 
 
 def lines(stdout: str, backend: str) -> list[str]:
@@ -159,7 +167,14 @@ def test_the_unchanged_adapters_pass(tmp_path: Path, backend: str) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(fault, marks=pytest.mark.needs(fault.backend), id=fault.name.replace(" ", "-")) for fault in FAULTS],
+    [
+        pytest.param(
+            fault,
+            marks=[pytest.mark.needs(fault.backend), *unless(fault.name in QUICK)],
+            id=fault.name.replace(" ", "-"),
+        )
+        for fault in FAULTS
+    ],
 )
 def test_a_changed_line_is_caught_and_its_rung_named(tmp_path: Path, fault: Fault) -> None:
     copy = Copy(tmp_path)
@@ -171,6 +186,7 @@ def test_a_changed_line_is_caught_and_its_rung_named(tmp_path: Path, fault: Faul
     assert fault.says in ended.stdout
 
 
+@pytest.mark.long
 @pytest.mark.needs("torch")
 def test_a_fault_in_one_layout_leaves_the_other(tmp_path: Path) -> None:
     """The Dense behind a Flatten, turned wrong for channels-first: torch's nhwc row is honest work."""
@@ -220,6 +236,7 @@ def test_a_run_prints_no_time_for_a_broken_case_and_measures_the_others(tmp_path
         pytest.param(
             *(f"{TORCH}/program.py", "torch.from_numpy(y)", "torch.from_numpy((y + bool(self.settings.cache)) % 10)"),
             id="by-the-adapter",
+            marks=pytest.mark.long,
         ),
     ],
 )

@@ -177,6 +177,7 @@ def test_what_was_there_is_no_part_of_the_estimate() -> None:
     assert (watch.done, watch.foreseen) == (2, 10.0)
 
 
+@pytest.mark.long
 def test_a_base_of_stepwatch_s_own_is_the_one_that_is_measured(tmp_path: Path) -> None:
     """As `make gate` does it: the base's workers import another checkout, from wherever the command is given."""
     old, new = copied(tmp_path / "old"), copied(tmp_path / "new", slower(0.5))
@@ -189,6 +190,7 @@ def test_a_base_of_stepwatch_s_own_is_the_one_that_is_measured(tmp_path: Path) -
     assert ended.returncode == 2 and "two identical arms" in ended.stderr
 
 
+@pytest.mark.long
 def test_whole_processes_in_turn_as_on_a_gpu(tmp_path: Path) -> None:
     """The way of a GPU, tried on the CPU: one arm's process ends before the other's begins."""
     copy = copied(tmp_path, slower(0.5))
@@ -202,6 +204,7 @@ def test_whole_processes_in_turn_as_on_a_gpu(tmp_path: Path) -> None:
     assert verdicts(copy)[0].verdicts[0].ratio == pytest.approx(1.5, abs=0.1)
 
 
+@pytest.mark.long
 def test_latency_is_compared_call_by_call(tmp_path: Path) -> None:
     copy = copied(tmp_path, slower(0.5))
     copy.protocol["latency_calls"] = 45

@@ -180,6 +180,7 @@ def test_what_moves_within_real_pairs_is_seen(alternating: bool) -> None:
     assert set(pairs.drifts(broken)) == {0.0}
 
 
+@pytest.mark.long
 def test_a_gate_that_is_damaged_is_invalid() -> None:
     found = gate_faults.found()
     assert [(one.name, one.verdict) for one in found if one.verdict != "holds"] == [], found

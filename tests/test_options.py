@@ -41,8 +41,8 @@ recipe = ["plain", "augment"]
 input = ["resident", "host"]
 batch = [16]
 """
-# JAX compiles each of a dozen programs for seconds.
-LONG = {"jax": [pytest.mark.long]}
+# JAX and TensorFlow compile each of a dozen programs for seconds.
+LONG = {name: [pytest.mark.long] for name in ("jax", "tensorflow")}
 NATIVE = [pytest.param(name, marks=[pytest.mark.needs(name), *LONG.get(name, [])]) for name in backends.NATIVE]
 
 

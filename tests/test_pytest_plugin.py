@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from test_table import CASE, run_of
 
-from bench import pytest_plugin, runner
+from bench import pytest_fixture, runner
 from bench.errors import BenchError
 from bench.run import Run
 from bench.verbs import run as running
@@ -56,8 +56,7 @@ def test_the_fixture_times_a_file(tmp_path: Path) -> None:
             """
         )
     )
-    plugin = () if _registered() else ("-p", "bench.pytest_plugin")
-    ended = inner(tmp_path, *plugin, "test_mine.py", "--benchmark-disable")
+    ended = inner(tmp_path, *plugin(), "test_mine.py", "--benchmark-disable")
     assert "1 passed, 3 failed" in ended.stdout or "3 failed, 1 passed" in ended.stdout, ended.stdout
     for words in (
         "make_step() wants to return a function, found int",
@@ -65,6 +64,18 @@ def test_the_fixture_times_a_file(tmp_path: Path) -> None:
         "no phase infer",
     ):
         assert words in ended.stdout
+
+
+def test_a_package_bench_of_the_user_s_own_is_left_alone(tmp_path: Path) -> None:
+    """By `python -m pytest` it comes before ours; only who asks for the fixture is told."""
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "__init__.py").write_text("MINE = 1")
+    (tmp_path / "test_mine.py").write_text(
+        "import bench\ndef test_mine(): assert bench.MINE\ndef test_step(stepwatch_program): pass\n"
+    )
+    ended = inner(tmp_path, *plugin(), "test_mine.py", "--benchmark-disable")
+    assert "1 passed, 1 error" in ended.stdout, ended.stdout + ended.stderr
+    assert f"found {tmp_path}/bench/__init__.py" in ended.stdout and "run `pytest`" in ended.stdout
 
 
 @pytest.mark.parametrize("phase", ["train", "infer"])
@@ -82,7 +93,7 @@ def test_one_phase_is_measured_and_what_goes_wrong_fails_the_test(
 
     monkeypatch.setattr(running, "planned", lambda _: run_of(CASE, replace(CASE, phase="infer")))
     monkeypatch.setattr(runner, "Runner", Full)
-    times = pytest_plugin.stepwatch_program.__wrapped__(tmp_path_factory)
+    times = pytest_fixture.measurer(tmp_path_factory)
     with pytest.raises(pytest.fail.Exception, match="No space left on device"):
         times("model.py", phase=phase)
     assert seen == [[phase]]
@@ -117,8 +128,9 @@ def test_a_suite_is_benchmarked_by_pytest_benchmark(tmp_path: Path) -> None:
     assert {one["extra_info"]["status"] for one in found} <= {"ok", "unsteady"}
 
 
-def _registered() -> bool:
-    """Whether the installed distribution offers the plugin; an editable install made before it was added does not."""
+def plugin() -> tuple[str, ...]:
+    """Where the installed distribution does not offer the plugin, as an editable install made before it was added."""
     from importlib.metadata import entry_points
 
-    return any(point.name == "stepwatch" for point in entry_points(group="pytest11"))
+    there = {point.value for point in entry_points(group="pytest11")}
+    return () if "stepwatch_pytest" in there else ("-p", "stepwatch_pytest", "-p", "no:stepwatch")

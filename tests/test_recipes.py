@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, each_framework, side_by_side
 from msgspec.structs import replace
 from numpy_model import forward
-from vocabulary import MADE
+from vocabulary import MADE, SOME
 
 from bench import augmentation, backends, workloads
 from bench.errors import BenchError
@@ -72,9 +72,18 @@ class Optimiser:
                 return corrected[0] / (np.sqrt(corrected[1]) + epsilon)
 
 
+CHOICES = [pytest.param("some"), pytest.param("every", marks=pytest.mark.long)]
+
+
 @pytest.fixture(scope="module")
-def observed(framework: Any, request: pytest.FixtureRequest) -> Any:
+def some(framework: Any, request: pytest.FixtureRequest) -> Any:
     return side_by_side(framework, "recipes.py", request)
+
+
+@pytest.fixture(params=CHOICES)
+def observed(framework: Any, some: Any, backend: str, request: pytest.FixtureRequest) -> Any:
+    """Every recipe in each framework's headline mode and layout, in the others and in Keras some, or every one."""
+    return framework("recipes.py", backend, "every") if request.param == "every" else some(backend)
 
 
 def programs(found: Any) -> Iterator[tuple[str, Workload, Arrays]]:
@@ -84,12 +93,14 @@ def programs(found: Any) -> Iterator[tuple[str, Workload, Arrays]]:
 
 
 @each_framework()
-def test_every_recipe_is_built(observed: Any, backend: str) -> None:
-    found = observed(backend)
+def test_every_recipe_is_built(observed: Any, backend: str, request: pytest.FixtureRequest) -> None:
+    found = observed
     built = {case.split("|")[0] for case in found["programs"]}
     if backends.get(backend).engine:  # Keras's augmentation layers draw for themselves
+        every = "every" in request.node.callspec.params.values()
+        wanted = {name for name in MADE if every or name.startswith(SOME)}
         reasons = [reason for case, reason in found["unsupported"].items() if case.startswith("augment")]
-        assert {*MADE} - built == {name for name in MADE if name.startswith("augment")}
+        assert wanted - built == {name for name in MADE if name.startswith("augment")}
         assert reasons and all("augment" in reason and "Keras" in reason for reason in reasons)
         return
     assert built == {*MADE}
@@ -99,7 +110,7 @@ def test_every_recipe_is_built(observed: Any, backend: str) -> None:
 @each_framework()
 def test_losses_are_the_objective_and_gradients_its_slopes(observed: Any, backend: str) -> None:
     wrong = {}
-    for case, workload, found in programs(observed(backend)):
+    for case, workload, found in programs(observed):
         weights = workload.weights(SEED)
         for step, (x, y) in enumerate(proof_batches(workload)):
             if not abs(found["losses"][step] - objective(workload, weights, x, y)) < 1e-13:
@@ -120,7 +131,7 @@ def test_losses_are_the_objective_and_gradients_its_slopes(observed: Any, backen
 @each_framework()
 def test_steps_are_those_of_the_declared_algorithm(observed: Any, backend: str) -> None:
     wrong = {}
-    for case, workload, found in programs(observed(backend)):
+    for case, workload, found in programs(observed):
         weights, optimiser = workload.weights(SEED), Optimiser(workload)
         allowed = 1e-12 if isinstance(workload.optimiser, SGD) else 1e-9
         for step in range(workload.proof.steps):

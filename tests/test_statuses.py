@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from conftest import unless
 from seeding import Copy
 
 NULL = "bench/backends/null/__init__.py"
@@ -160,7 +161,7 @@ def test_exhausted_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("backend", "old", "new"),
     [
-        pytest.param(backend, old, new, id=backend, marks=pytest.mark.needs(backend))
+        pytest.param(backend, old, new, id=backend, marks=[pytest.mark.needs(backend), *unless(backend == "torch")])
         for backend, old, new in (
             ("torch", "loss = self._loss(*batch)", "loss = torch.zeros(1 << 45)"),
             (
@@ -225,7 +226,11 @@ def test_unsteady(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "backend", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("torch", "keras-torch")]
+    "backend",
+    [
+        pytest.param(name, marks=[pytest.mark.needs(name), *unless(name == "torch")])
+        for name in ("torch", "keras-torch")
+    ],
 )
 def test_compile_without_a_compiler(tmp_path: Path, backend: str) -> None:
     copy = Copy(tmp_path)
@@ -299,6 +304,8 @@ def test_a_case_that_fails_in_most_rounds_has_no_numbers(tmp_path: Path) -> None
 LOSS = "\n            return chosen"
 
 
+# `make selftest` has one of them.
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("backend", "mode", "old", "new"),
     [
@@ -327,6 +334,7 @@ def test_eager_in_place_of_compiled(tmp_path: Path, backend: str, mode: str, old
     assert no_numbers(row)
 
 
+@pytest.mark.long
 @pytest.mark.needs("tensorflow")
 def test_compiled_in_place_of_eager(tmp_path: Path) -> None:
     copy = Copy(tmp_path)
@@ -341,7 +349,10 @@ def test_compiled_in_place_of_eager(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('{"fp32": torch.float32', '{"fp32": torch.float64', "dense_1.kernel is float64 cpu, wanted float32 cpu"),
+        pytest.param(  # `make selftest` has it
+            *('{"fp32": torch.float32', '{"fp32": torch.float64', "dense_1.kernel is float64 cpu, wanted float32 cpu"),
+            marks=pytest.mark.long,
+        ),
         ("self._forward(batch[0])", "self._forward(batch[0]).double()", "logits is float64 cpu, wanted float32 cpu"),
     ],
     ids=["everywhere", "logits"],
@@ -412,6 +423,8 @@ def test_a_process_that_stood_still(tmp_path: Path) -> None:
 FENCE = "device.fence((held, list(self._losses), self._pending))"
 
 
+# `make selftest` has both, and an honest fence.
+@pytest.mark.long
 @pytest.mark.needs("jax")
 @pytest.mark.parametrize("fence", ["pass", "device.fence(list(self._losses))"], ids=["none", "losses only"])
 def test_a_fence_that_waits_for_too_little(tmp_path: Path, fence: str) -> None:
@@ -424,6 +437,7 @@ def test_a_fence_that_waits_for_too_little(tmp_path: Path, fence: str) -> None:
     assert no_numbers(row)
 
 
+@pytest.mark.long
 @pytest.mark.needs("jax")
 def test_an_honest_fence_is_quiet(tmp_path: Path) -> None:
     code, (row,) = Copy(tmp_path).run({"backend": ["jax"], "phase": ["infer"], "batch": [512]})

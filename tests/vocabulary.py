@@ -148,6 +148,7 @@ KINDS = {
     "schedule": Recipe(schedule=3),
     "all": Recipe(l1=0.01, l2=0.1, decay=0.1, clip=0.05, smoothing=0.2, schedule=3),
 }
+SOME = ("all", "augment", "smoothing of")  # that a compiler, another layout or Keras may get wrong
 MADE = {
     **{
         f"{name}, {type(optimiser).__name__}": replace(

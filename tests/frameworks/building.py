@@ -21,10 +21,10 @@ def build(
     folder: Path,
     workloads: dict[str, Workload],
     climbed: Callable[[Program, Workload], dict[str, np.ndarray]],
-    elsewhere: Callable[[Backend, str, str], bool],
+    wanted: Callable[[Backend, str, str, bool], bool],
 ) -> None:
-    """All of them in the backend's headline mode and layout, in the others those that `elsewhere` says of the row,
-    the workload's name here and the mode.
+    """Those that are `wanted` of the row, by the workload's name here, the mode, and whether mode and layout are the
+    row's headline.
 
     Leaves `found.json` in the folder (what could not be built, and why; the file of each program), and what `climbed`
     makes of each as `.npz`.
@@ -39,7 +39,7 @@ def build(
         for mode in row.modes:
             for layout in row.layouts if workload.has_layout() else ("flat",):
                 headline = mode == row.modes[0] and layout in ("flat", row.layouts[0])
-                if not headline and not elsewhere(row, called, mode):
+                if not wanted(row, called, mode, headline):
                     continue
                 case = f"{called}|{mode}|{layout}"
                 try:

@@ -20,18 +20,24 @@ from bench.workload import Workload
 THREADS = 1  # not what any of the frameworks would take by itself on a machine with more cores
 
 
-WHOLE = ("mlp", "mlp_dropout", "cnn")  # in every mode and layout, and with all that is asked of a program
-CHOSEN = (*WHOLE, *(name for name in workloads.names() if name.endswith("_tiny")))
+WHOLE = ("mlp", "mlp_dropout", "cnn")  # with all that is asked of a program
+SMALL = tuple(name for name in workloads.names() if name.endswith("_tiny"))
 
 
-def chosen(row: backends.Backend, workload: Workload) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Modes and layouts. What compiles for long is left to `make test-all`: the larger models, and Keras's other modes.
+def chosen(row: backends.Backend) -> list[tuple[Workload, str, str]]:
+    """Workloads with their modes and layouts, a sample of all: what compiles for long is left to `make test-all`.
 
-    test_words.py has the larger models' words in all of them.
+    The small models, whose words test_words.py has, are in torch alone, so that their golden evidence is held against
+    something; other modes of two of the rest, and of Keras none; another layout in the headline mode.
     """
-    whole = workload.name in WHOLE
-    layouts = row.layouts if workload.has_layout() else ("flat",)
-    return row.modes if whole and not row.engine else row.modes[:1], layouts if whole else layouts[:1]
+    found = []
+    for workload in map(workloads.get, (*WHOLE, *(SMALL if row.name == "torch" else ()))):
+        layouts = row.layouts if workload.has_layout() else ("flat",)
+        several = workload.name in ("mlp", "cnn") and not row.engine
+        cases = [(mode, layouts[0]) for mode in (row.modes if several else row.modes[:1])]
+        cases += [(row.modes[0], layout) for layout in layouts[1:] if workload.name in WHOLE]
+        found += [(workload, mode, layout) for mode, layout in cases]
+    return found
 
 
 def placed(program: Program, workload: Workload, name: str) -> dict[str, Any]:
@@ -170,21 +176,16 @@ def main(name: str, folder: Path) -> None:
     found: dict[str, Any] = {"imported": imported, "threads": facts.threads, "device": facts.device_name}
     found["disagreement"] = probes.disagreement(backend, settings)
     found["placed"], found["programs"], found["unsupported"], found["dropping"] = {}, {}, {}, {}
-    for workload in map(workloads.get, CHOSEN):
-        certain = workload.deterministic()
-        modes, layouts = chosen(row, workload)
-        for mode in modes:
-            for layout in layouts:
-                case = f"{workload.name}-{mode}-{layout}"
-                golden = replace(settings, mode=mode, layout=layout, precision="fp64")
-                try:
-                    program = backend.build(certain, golden)
-                except Unsupported as error:
-                    found["unsupported"][case] = str(error)
-                    continue
-                found["programs"][case] = climbed(program, certain, folder / f"{case}.npz")
-        if workload.name not in WHOLE:
+    for workload, mode, layout in chosen(row):
+        certain, case = workload.deterministic(), f"{workload.name}-{mode}-{layout}"
+        try:
+            program = backend.build(certain, replace(settings, mode=mode, layout=layout, precision="fp64"))
+        except Unsupported as error:
+            found["unsupported"][case] = str(error)
             continue
+        found["programs"][case] = climbed(program, certain, folder / f"{case}.npz")
+    for workload in map(workloads.get, WHOLE):
+        certain = workload.deterministic()
         for layout in row.layouts if workload.has_layout() else ("flat",):
             for precision in ("fp32", "fp64"):
                 told = replace(settings, layout=layout, precision=precision)
@@ -200,7 +201,7 @@ def main(name: str, folder: Path) -> None:
             pair = backend.build(workload, first), backend.build(certain, first)
             found["dropping"][workload.name] = dropping(*pair, workload)
     found["two dropouts"] = {}
-    for mode in chosen(row, workloads.get("mlp_dropout"))[0]:
+    for mode in row.modes[:1] if row.engine else row.modes:
         masks = probes.dropout_masks(backend, replace(settings, mode=mode), 0.5, 0.5)
         found["two dropouts"][mode] = (np.abs(masks) > 0.5).mean(-1).ravel().tolist()
     found["pools"] = threads(name)

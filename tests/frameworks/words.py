@@ -1,8 +1,7 @@
 """Builds a small workload for every word of the vocabulary in one backend on the CPU in fp64; judges nothing.
 
 `python words.py BACKEND [every] FOLDER` leaves `found.json` (what could not be built, and why) and an `.npz` for
-each program in FOLDER: see `climbed`. Without `every`, beside the headline mode and layout only `ELSEWHERE`, and of
-Keras and of torch's compiled mode none. Run it in a fresh process.
+each program in FOLDER: see `climbed`. Without `every` a sample: see `wanted`. Run it in a fresh process.
 """
 
 import sys
@@ -43,14 +42,17 @@ def climbed(program: Program, workload: Workload) -> dict[str, np.ndarray]:
     return found
 
 
-def elsewhere(row: Backend, word: str, mode: str) -> bool:
-    """A compiler or another layout may be wrong too; Keras's take minutes, for words that its engine has tried.
+def wanted(row: Backend, word: str, mode: str, headline: bool) -> bool:
+    """Every word in each framework's headline mode and layout, some of them in its others and in Keras's headline.
 
-    So do torch's compiled ones on a CPU: test_backends has whole models in that mode.
+    torch's compiled ones take minutes on a CPU: test_backends has whole models in that mode.
     """
-    quick = not row.engine and (row.name, mode) != ("torch", "compiled")
-    return "every" in sys.argv or (quick and word in ELSEWHERE)
+    if "every" in sys.argv:
+        return True
+    if headline:
+        return not row.engine or word in ELSEWHERE
+    return not row.engine and (row.name, mode) != ("torch", "compiled") and word in ELSEWHERE
 
 
 if __name__ == "__main__":
-    build(sys.argv[1], Path(sys.argv[-1]), WORDS, climbed, elsewhere)
+    build(sys.argv[1], Path(sys.argv[-1]), WORDS, climbed, wanted)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import python
+from conftest import python, unless
 from every import rows, table, there
 
 from bench import backends, workloads
@@ -20,7 +20,7 @@ def each_mode() -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         ("backend", "mode"),
         [
-            pytest.param(name, mode, marks=pytest.mark.needs(name))
+            pytest.param(name, mode, marks=[pytest.mark.needs(name), *unless((name, mode) == ("torch", "eager"))])
             for name in backends.NATIVE
             for mode in backends.get(name).modes
         ],
@@ -45,7 +45,9 @@ def test_the_loops_import_nothing_of_bench(path: Path) -> None:
     assert [name for name in named if name.split(".")[0] == "bench"] == []
 
 
-@pytest.mark.parametrize("backend", [pytest.param(n, marks=pytest.mark.needs(n)) for n in backends.NATIVE])
+@pytest.mark.parametrize(
+    "backend", [pytest.param(n, marks=[pytest.mark.needs(n), *unless(n == "torch")]) for n in backends.NATIVE]
+)
 def test_a_loop_refuses_a_mode_that_it_lacks(backend: str) -> None:
     done = python("-c", f"import {backend}_loop as l; l.make('mlp', 'woven', 2, None, None)", PYTHONPATH=str(FOLDER))
     assert "ValueError: no mode 'woven' in" in done.stderr
@@ -74,7 +76,9 @@ COUNTS = {  # expressions: the numbers of parameters of what `make` returns
 }
 
 
-@pytest.mark.parametrize("backend", [pytest.param(n, marks=pytest.mark.needs(n)) for n in backends.NATIVE])
+@pytest.mark.parametrize(
+    "backend", [pytest.param(n, marks=[pytest.mark.needs(n), *unless(n == "torch")]) for n in backends.NATIVE]
+)
 def test_the_large_models_have_as_many_parameters_as_ours(backend: str) -> None:
     named = ("ResNet50", "GPT") if backend == "tensorflow" else ("resnet50", "gpt")
     count = f"from {backend}_models import *\nfor make in ({', '.join(named)}): print({COUNTS[backend]})"

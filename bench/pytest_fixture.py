@@ -1,35 +1,24 @@
-"""A plugin for the test suites of others: the fixture `stepwatch_program` times a file of theirs as `run` does.
-
-Nothing of Stepwatch is imported before the fixture is used: a plugin is loaded by every pytest run.
-"""
+"""What the fixture of stepwatch_pytest.py does: it times a file of the user's own as `run` does."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from bench.table import Row
+from bench import folder as folders
+from bench import records, runner, table
+from bench.errors import BenchError
+from bench.status import FAILED
+from bench.suite import Filters
+from bench.table import Row
+from bench.verbs import run as running
 
 
-@pytest.fixture
-def stepwatch_program(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Row]":
-    """`stepwatch_program("model.py", rounds=5, phase="train", device="cpu")` is the row of that file's phase.
+def measurer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Row]:
+    """The function that a test is given; its run folders are in pytest's temporary folder."""
 
-    The row has `step_ms`, `process_ms` (one a fresh process), `status` and the rest of `table.csv`; a file that cannot
-    be measured fails the test with the reason.
-    """
-    from msgspec.structs import replace
-
-    from bench import folder as folders
-    from bench import records, runner, table
-    from bench.errors import BenchError
-    from bench.status import FAILED
-    from bench.suite import Filters
-    from bench.verbs import run as running
-
-    def measure(path: str | Path, *, rounds: int = 5, phase: str = "train", device: str = "cpu") -> "Row":
+    def measure(path: str | Path, *, rounds: int = 5, phase: str = "train", device: str = "cpu") -> Row:
         asked = running.Request(
             None, None, rounds, Filters(device=(device,)), None, None, None, 0.0, running.FREE, (str(path),)
         )
