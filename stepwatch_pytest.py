@@ -22,12 +22,14 @@ def stepwatch_program(tmp_path_factory: pytest.TempPathFactory) -> "Callable[...
     """
     try:
         from bench.pytest_fixture import measurer
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "bench.pytest_fixture":
+            raise
         import bench
 
         pytest.fail(
-            f"stepwatch_program wants Stepwatch's `bench`, found {bench.__file__} ({error}): run `pytest`, which does not "
-            "put the present folder first as `python -m pytest` does, or rename that package",
+            f"stepwatch_program wants Stepwatch's `bench`, found {bench.__file__}: run `pytest`, which "
+            "does not put the present folder first as `python -m pytest` does, or rename that package",
             pytrace=False,
         )
     return measurer(tmp_path_factory)

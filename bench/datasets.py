@@ -252,12 +252,13 @@ def _digits(split: str) -> tuple[Images, Labels]:
     All in integers, so that every machine gets the same bytes: output i has its centre at (i + 1/2) 8/28 - 1/2
     = (4i - 5)/14 of the input, so weights are fourteenths, and a product of two of them is a 196th.
     """
-    before = dict(os.environ)
-    from sklearn.datasets import load_digits  # slow to import, so only where needed
-
-    # It sets variables that OpenMP reads (KMP_...): workers begun after it would inherit them, those before would not.
-    os.environ.clear()
-    os.environ.update(before)
+    before = set(os.environ)
+    try:
+        from sklearn.datasets import load_digits  # slow to import, so only where needed
+    finally:
+        # It sets variables that OpenMP reads (KMP_...): workers begun afterwards would inherit them, others would not.
+        for name in set(os.environ) - before:
+            del os.environ[name]
     bunch = load_digits()
     small = bunch.images.astype(np.int64)
     place = np.clip(4 * np.arange(SIDE) - 5, 0, 14 * 7)

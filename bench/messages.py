@@ -80,7 +80,8 @@ class Measure(Struct, frozen=True, tag=True):
 class Prove(Struct, frozen=True, tag=True):
     """Climb the ladder with this workload and save the evidence in `file`; `feeds`: name to file of cases' batches.
 
-    `phases`: those whose first losses on these are wanted. `declared`: see `Warm`.
+    `phases`: those whose first losses on these are wanted; where a process is to be `timed`, it makes those as measured
+    itself, but with dropout. `declared`: see `Warm`.
     """
 
     workload: str
@@ -88,6 +89,7 @@ class Prove(Struct, frozen=True, tag=True):
     file: str
     declared: Workload | None = None
     phases: tuple[str, ...] = PHASES
+    timed: bool = False
 
 
 class Describe(Struct, frozen=True, tag=True):

@@ -110,6 +110,10 @@ class Process:
         if self.process.poll() is None:
             self.ask(Close(), monotonic() + GRACE_SECONDS)
         self._reap(GRACE_SECONDS)
+        try:  # what it has started may outlive it, as Inductor's compilers do, and would stand beside the next one
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
     def kill(self) -> None:
         """Ends the worker and everything it started."""

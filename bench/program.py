@@ -19,8 +19,9 @@ class Settings(Struct, frozen=True):
     """Everything that a backend is told explicitly, so that no framework's default decides.
 
     `layout` is `nchw`, `nhwc`, or `flat` for a model without images; `threads` is a count; `cache` is the run's own
-    folder for compiled code, empty for none; `seed` drives initial weights and dropout. With `steps_per_call` above 1
-    `put` takes so many batches at once, `(steps_per_call, n, ...)`, and `train` and `infer` go through them in a call.
+    folder for compiled code, empty for none; `compiled`: all that is to be is there; `seed` drives initial weights and
+    dropout. With `steps_per_call` above 1 `put` takes so many batches at once, `(steps_per_call, n, ...)`, and `train`
+    and `infer` go through them in a call.
     """
 
     mode: str
@@ -31,6 +32,7 @@ class Settings(Struct, frozen=True):
     cache: str = ""
     seed: int = 1
     steps_per_call: int = 1
+    compiled: bool = False
 
 
 class Facts(Struct, frozen=True):

@@ -32,7 +32,8 @@ OWN_TOLERANCE = 5e-3  # of two programs of the user's own: fp32 by any optimiser
 class Subject(Struct, frozen=True):
     """What is to be proved: one worker's settings, and the batches whose first losses the timed process repeats.
 
-    `phases`: those in which it does; of each a compiler makes another program for every size of batch.
+    `phases`: those in which it does; of each a compiler makes another program for every size of batch. `timed`: such
+    a process follows, which makes these losses as measured itself.
     """
 
     workload: str
@@ -46,6 +47,7 @@ class Subject(Struct, frozen=True):
     seed: int
     steps_per_call: int = 1
     phases: tuple[str, ...] = PHASES
+    timed: bool = True
 
     def settings(self, cache: str = "") -> Settings:
         return Settings(
@@ -126,7 +128,8 @@ class Making:
         self.process = Process(log, launch)
         self.process.send(opening(subject.backend, subject.settings()))
         declared = None if backends.is_own(subject.backend) else workloads.foreign(subject.workload)
-        self.process.send(Prove(subject.workload, files, str(self.draft), declared, subject.phases))
+        prove = Prove(subject.workload, files, str(self.draft), declared, subject.phases, subject.timed)
+        self.process.send(prove)
 
     def finish(self) -> None:
         """Waits, and leaves the evidence at the path; `WorkerFailed` where there is none."""
@@ -218,7 +221,7 @@ def _feed_break(subject: Subject, found: Evidence, reference: Evidence | None, n
     workload = workloads.get(subject.workload)
     stepped = name.startswith("train/")
     strict, floor = (parity.tolerance(workload, p, stepped=stepped) for p in ("fp64", subject.precision))
-    measured = found.get(f"measured/first/{name}")  # only where the timed process has dropout on, which makes others
+    measured = found.get(f"measured/first/{name}")  # not where a timed process makes them
     far = None if measured is None else parity.first_losses_differ(tuple(measured), np.array(losses), floor)
     if far is not None:
         return f"first losses of {name}: differ by {far:.2g}, allowed {floor:.0e}"

@@ -184,9 +184,7 @@ class Runner:
                     self.prover.foretelling(case),
                     self._origin(case, number),
                 )
-                # Where its pilot's compile cache was not handed over, only a round that came to its end has filled it.
-                waits = compile_cache.waits(self.folder, case)
-                cold = self.started.cold or (waits and not self._measured(case))
+                cold = not compile_cache.holds(self.folder, case)
                 subject = measuring.Subject(self.run.suite.protocol, case, feed, proof, origin, start, cold)
                 if work.kind == "pilot":
                     record: Pilot | Sample = measuring.pilot(worker, subject, until, energy=True)
@@ -201,10 +199,9 @@ class Runner:
                 self._append(record)
                 self.patience.note(record.sensed.readings)
                 if work.kind == "round":
+                    compile_cache.mark(self.folder, case)
                     self.tally.add(record.stages)
         self._end()
-        if work.kind == "pilot" and isinstance(self.records.get((cases[0], PILOT_ROUND)), Pilot):
-            compile_cache.hand_over(self.folder, cases[0])
 
     def _open(self, work: Work, case: Case, following: Work | None) -> float:
         """Opens the case's worker, and beside it that of the work to follow; seconds that its start took."""
@@ -217,9 +214,6 @@ class Runner:
             self.tally.add({f"{work.kind}s": -self.started.seconds})  # its half is counted with its own round
         return self.started.seconds
 
-    def _measured(self, case: Case) -> bool:
-        return any(isinstance(self.records.get((case, n)), Sample) for n in range(self.run.suite.rounds))
-
     def _place(self, work: Work, case: Case) -> Place:
         settings = proofs.subject_of(case, (), self.run.suite.seed).settings("")
         log = self._log(work, case)
@@ -227,12 +221,18 @@ class Runner:
             cache = (self.folder / "cache" / log.stem).absolute()
             cache.mkdir(parents=True, exist_ok=True)
             return Place(log, case.backend, replace(settings, layout="flat", cache=str(cache)))
-        pilot = work.kind == "pilot"
-        cache = (compile_cache.pilots if pilot else compile_cache.rounds)(self.folder, case)
-        if pilot and not self.starts.waits(log):
-            shutil.rmtree(cache, ignore_errors=True)  # what an interrupted pilot has left is not cold
+        if work.kind == "pilot":
+            cache = compile_cache.of_pilot(self.folder, case)
+            if not self.starts.waits(log):
+                shutil.rmtree(cache, ignore_errors=True)  # what an interrupted pilot has left is not cold
+        else:
+            cache = compile_cache.of_rounds(self.folder, case)
+            for one in work.cases:
+                if isinstance(self.records.get((one, PILOT_ROUND)), Pilot):
+                    compile_cache.inherit(self.folder, one)
         cache.mkdir(parents=True, exist_ok=True)
-        return Place(log, case.backend, replace(settings, cache=str(cache)), not compile_cache.filled(cache))
+        there = work.kind == "round" and all(compile_cache.holds(self.folder, one) for one in work.cases)
+        return Place(log, case.backend, replace(settings, cache=str(cache), compiled=there))
 
     def _log(self, work: Work, case: Case) -> Path:
         name = f"pilot-{case.file}"

@@ -15,19 +15,17 @@ from bench.program import Settings
 
 
 class Place(Struct, frozen=True):
-    """A worker to come; `cold`: its compile cache was empty when it was asked for."""
+    """A worker to come."""
 
     log: Path
     backend: str
     settings: Settings
-    cold: bool = False
 
 
 class Started(Struct):
     """An open worker. `seconds`: what its start took of the clock; of two at once each takes half."""
 
     process: Process
-    cold: bool
     seconds: float = 0.0
     failed: WorkerFailed | None = None
 
@@ -54,7 +52,7 @@ class Starts:
         assert len({place.log for place in places}) == len(places)  # by which they are told apart
         try:
             for place in places:
-                self.parked[place.log] = Started(Process(place.log), place.cold)
+                self.parked[place.log] = Started(Process(place.log))
             for place in places:
                 self.parked[place.log].process.send(measuring.opening(place.backend, place.settings))
             for started in self.parked.values():

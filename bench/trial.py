@@ -214,14 +214,22 @@ class Trial:
     def _left_over(self, steps: int) -> float:
         """On batches that are on the device: a loader may go on after a fence, it prepares the next ones."""
         if self.settings.device == "gpu":
-            return quiet.backlog(self.step, self.on_device, self.program.fence, self._read, steps=steps)
+            read = self._read if self.ours else self._read_all
+            return quiet.backlog(self.step, self.on_device, self.program.fence, read, steps=steps)
         return quiet.after_fence(self.step, self.on_device, self.program.fence, steps=steps)
+
+    def _read_all(self) -> None:
+        """The weights too: in a program of the user's own they may come of another program than the losses."""
+        self._read()
+        if self.phase == "train":
+            self.program.weights()
 
     def _read(self) -> None:
         """Brings to the host what the last step made: that has certainly happened then.
 
         The losses, where there are any: all weights take as long as idle threads spin, which is to be seen afterwards;
-        and copied from a GPU, a tenth of a second with a spread that would hide a backlog. They wait in the same queue.
+        and copied from a GPU, a tenth of a second with a spread that would hide a backlog. In our programs losses come
+        of the last step's own program, or behind all others in the device's one queue.
         """
         if self.phase == "train" or not self.kinds:
             if not len(self.program.losses()):

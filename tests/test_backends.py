@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from conftest import FRAMEWORKS, ROOT, each_framework, python
 from frameworks.programs import SMALL, WHOLE, chosen
+from msgspec.structs import replace
 from numpy_model import forward
+from test_table import CASE
 
 from bench import backend as registry_row
-from bench import backends, parity, workloads
+from bench import backends, compile_cache, parity, workloads
 from bench.__main__ import main
 from bench.errors import BenchError
 from bench.evidence import cross_entropy, proof_batches
@@ -575,6 +577,49 @@ def test_pytests_own_process_has_no_framework() -> None:
     packages = [package for row in backends.REGISTRY.values() for package in row.packages]
     assert [package for package in packages if package in sys.modules] == []
     assert find_spec("bench") is not None
+
+
+CACHED = """
+import sys
+from bench import backends, evidence, workloads
+from bench.program import Settings
+name, mode, cache = sys.argv[1:]
+settings = Settings(mode, "fp32", "flat", "cpu", 1, cache)
+module = backends.get(name).module()
+module.before_import(settings)
+module.after_import(settings)
+workload = workloads.get("mlp")
+program = module.build(workload, settings)
+program.train(program.put(*evidence.proof_batches(workload)[0]))
+program.fence()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "kept"),
+    [
+        pytest.param("jax", "compiled", "jax", marks=pytest.mark.needs("jax")),
+        pytest.param("torch", "compiled", "inductor/fxgraph", marks=[pytest.mark.needs("torch"), pytest.mark.long]),
+    ],
+)
+def test_what_a_pilot_compiled_is_found_by_the_rounds(name: str, mode: str, kept: str, tmp_path: Path) -> None:
+    """Elsewhere, in another process: a name that holds the path to the cache would not be found there."""
+    case = replace(CASE, backend=name, mode=mode)
+    for cache in (compile_cache.of_pilot(tmp_path, case), compile_cache.of_rounds(tmp_path, case)):
+        if cache == compile_cache.of_rounds(tmp_path, case):
+            compile_cache.inherit(tmp_path, case)
+            before = {path for path in (cache / kept).rglob("*") if path.is_file()}
+        done = python("-c", CACHED, name, mode, cache)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert before and {path for path in (cache / kept).rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("compiled", "pool"), [(False, "1"), (True, "0")])
+def test_no_compilers_are_started_where_all_is_compiled(compiled: bool, pool: str) -> None:
+    script = "import os; from bench.backends.torch import device; from bench.program import Settings; "
+    script += f"device.before_import(Settings('compiled', 'fp32', 'flat', 'cpu', 1, compiled={compiled})); "
+    done = python("-c", script + "print(os.environ['TORCH_WARM_POOL'])", TORCH_WARM_POOL="2")
+    assert done.stdout.strip() == pool, done.stderr
 
 
 def test_the_registry_names_every_variable_that_an_adapter_sets() -> None:

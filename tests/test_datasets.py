@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import python
+
 from bench import datasets
 from bench.errors import BenchError
 
@@ -387,6 +389,15 @@ def test_made_data_are_always_the_same(name: str, split: str) -> None:
     assert np.unique(labels).tolist() == list(range(10))
     assert images.flags.c_contiguous
     assert (digest(images), digest(labels.astype("<i4"))) == PINS[name, split]
+
+
+def test_digits_leave_the_environment_as_it_was() -> None:
+    """scikit-learn sets what OpenMP reads: a proof is named by it, and workers that begin afterwards inherit it."""
+    pytest.importorskip("sklearn", reason="the digits are in scikit-learn")
+    script = "import os; from bench import datasets; before = dict(os.environ); "
+    script += "datasets.load(datasets.Source('digits', '', 0, ''), 'test'); import sklearn; assert os.environ == before"
+    done = python("-c", script)
+    assert done.returncode == 0, done.stderr
 
 
 def test_digits_are_enlarged_bilinearly() -> None:

@@ -231,12 +231,15 @@ def test_a_run_prints_no_time_for_a_broken_case_and_measures_the_others(tmp_path
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        pytest.param("bench/trial.py", "program.put(x, y)", "program.put(x, (y + 1) % 10)", id="by-the-worker"),
+        pytest.param(
+            *("bench/trial.py", "program.put(x, y)", "program.put(x, (y + 1) % 10)"),
+            id="by-the-worker",
+            marks=pytest.mark.long,
+        ),
         # It knows when it is timed, by the compile cache that a proof has not.
         pytest.param(
             *(f"{TORCH}/program.py", "torch.from_numpy(y)", "torch.from_numpy((y + bool(self.settings.cache)) % 10)"),
             id="by-the-adapter",
-            marks=pytest.mark.long,
         ),
     ],
 )

@@ -190,7 +190,6 @@ def test_a_base_of_stepwatch_s_own_is_the_one_that_is_measured(tmp_path: Path) -
     assert ended.returncode == 2 and "two identical arms" in ended.stderr
 
 
-@pytest.mark.long
 def test_whole_processes_in_turn_as_on_a_gpu(tmp_path: Path) -> None:
     """The way of a GPU, tried on the CPU: one arm's process ends before the other's begins."""
     copy = copied(tmp_path, slower(0.5))

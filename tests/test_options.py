@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,36 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return made[backend]
 
     return of
+
+
+CHAINED = """
+name = "chained"
+rounds = 1
+[protocol]
+warm_up_seconds = 0.0
+bursts = 3
+burst_seconds = 0.01
+feed = 9
+ceilings = false
+[[matrix]]
+workload = ["mlp"]
+backend = ["tensorflow"]
+phase = ["train"]
+steps_per_call = [3]
+batch = [16]
+"""
+
+
+@pytest.mark.needs("tensorflow")
+def test_several_steps_in_a_call_of_one_framework(tmp_path: Path) -> None:
+    """The quick one of those below: a call of several steps by the command line, its proof and its first losses."""
+    (tmp_path / "suite.toml").write_text(CHAINED)
+    told = ("--out", "out", "--patience", "0", "--device", "cpu")
+    done = python("-m", "bench", "run", "./suite.toml", *told, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "out" / "table.csv").read_text()))
+    assert row["status"] in ("ok", "unsteady") and float(row["parity_fp64"]) < 1e-12, row
+    assert row["steps_per_call"] == "3"
 
 
 def picked(rows: list[dict[str, str]], **wanted: str) -> list[dict[str, str]]:

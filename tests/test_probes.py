@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from bench import evidence, parity, probes, workloads
-from bench.layers import Conv2D, Dense, Dropout
+from bench import evidence, feeds, parity, probes, workloads
+from bench.layers import Conv2D, Dense, Dropout, Layer
 from bench.messages import Prove
 from bench.placement import Array
 from bench.program import Facts, Settings
@@ -291,6 +291,28 @@ def test_a_rate_is_probed_once_however_many_layers_have_it(tmp_path: Path, monke
     with np.load(tmp_path / "proof.npz") as found:
         read = {key: float(found[key][0]) for key in found if key.startswith("dropout/dropout")}
     assert read == {"dropout/dropout_1": 0.5, "dropout/dropout_2": 0.1, "dropout/dropout_3": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("timed", "layers", "measured"),
+    [(True, (Dense(10),), False), (False, (Dense(10),), True), (True, (Dropout(0.5), Dense(10)), True)],
+    ids=["timed", "parity", "timed with dropout"],
+)
+def test_first_losses_as_measured_are_made_where_no_timed_process_makes_them(
+    timed: bool, layers: tuple[Layer, ...], measured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "dropout_masks", lambda *_: np.ones(1))
+    monkeypatch.setattr(evidence, "climb", lambda *_: {})
+    monkeypatch.setattr(evidence, "first_losses", lambda *_: np.ones(5))
+    worker = Worker()
+    worker.backend, worker.settings, worker.modes = Fake(), SETTINGS, ("eager",)
+    workload, feed = replace(MODEL, layers=layers), tmp_path / "feed.npz"
+    feeds.write(feed, workload, data="synthetic", size=2, count=5, seed=1)
+    asked = Prove("made", {"synthetic/2": str(feed)}, str(tmp_path / "proof.npz"), workload, ("train",), timed)
+    worker.prove(asked)
+    with np.load(tmp_path / "proof.npz") as found:
+        kept = {key for key in found if "first/" in key}
+    assert kept == {"fp64/first/train/synthetic/2", *(["measured/first/train/synthetic/2"] * measured)}
 
 
 def test_the_probe_is_a_workload_like_any_other() -> None:

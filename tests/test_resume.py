@@ -9,6 +9,7 @@ import signal
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -17,11 +18,12 @@ import psutil
 import pytest
 from conftest import unless
 from kill_and_resume import PATIENCE, SUITES, alive, problems, start, survivors, tear, wait_for, whole
-from test_table import CASE, JAX, ceiling, failure, proof, run_of, sample
+from test_table import CASE, JAX, ceiling, failure, pilot, proof, run_of, sample
 
-from bench import backends, compile_cache, folder, prover, records, starts
+from bench import backends, compile_cache, folder, measuring, prover, records, starts
 from bench import run as runs
 from bench.__main__ import main
+from bench.case import Case
 from bench.patience import Patience
 from bench.records import PILOT_ROUND, Failure, Ledger, Pilot, Record, Sample, Session
 from bench.runner import Runner
@@ -444,44 +446,87 @@ def test_these_cases_want_a_proof() -> None:
     assert backends.get(CASE.backend).packages and CASE.worker == INFER.worker
 
 
-@pytest.mark.parametrize(("is_pilot", "cold"), [(True, True), (False, False)], ids=["pilot", "round"])
-def test_a_killed_pilot_s_compile_cache_is_emptied_and_a_round_s_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_pilot: bool, cold: bool
-) -> None:
-    run, folder = begun(tmp_path, [])
-    work = Runner(run, folder)
-    left = folder / "cache" / (f"pilot-{CASE.file}" if is_pilot else CASE.worker_file) / "inductor"
-    left.mkdir(parents=True)
-    (left / "code").write_text("compiled")  # an empty folder is no cache: TensorFlow's adapter makes one
-    one = Work("pilot", (CASE,)) if is_pilot else Work("round", (CASE,), 1)
-    assert (work._place(one, CASE).cold, left.exists()) == (cold, not is_pilot)
+def left_behind(out: Path, case: Case) -> Path:
+    """What a pilot's process has compiled."""
+    path = compile_cache.of_pilot(out, case) / "inductor"
+    path.mkdir(parents=True)
+    (path / case.phase).write_text(case.phase)
+    (path / "both").write_text("the same")
+    return path
+
+
+def test_a_killed_pilot_s_compile_cache_is_emptied(tmp_path: Path) -> None:
+    run, out = begun(tmp_path, [])
+    work, left = Runner(run, out), left_behind(out, CASE)
+    place = work._place(Work("pilot", (CASE,)), CASE)
+    assert not left.exists() and not place.settings.compiled
+    assert place.settings.cache == str(compile_cache.of_pilot(out, CASE))
     work.ledger.close()
 
 
-@pytest.mark.parametrize("handed", [True, False], ids=["handed over", "pilot was killed"])
-def test_rounds_inherit_what_the_pilot_compiled(tmp_path: Path, handed: bool) -> None:
-    """Whole files, beside those of the worker's other pilots; one whose pilot was killed is compiled anew."""
-    run, out = begun(tmp_path, [])
+@pytest.mark.parametrize("ended", [True, False], ids=["both ended", "one was killed"])
+def test_rounds_inherit_what_their_worker_s_pilots_compiled(tmp_path: Path, ended: bool) -> None:
+    """Whole files, beside those of its other pilots; not where one has no record, nor Triton's, which name paths."""
+    run, out = begun(tmp_path, [pilot(CASE), *([pilot(INFER)] if ended else [])])
     work = Runner(run, out)
     for case in (CASE, INFER):
-        (compile_cache.pilots(out, case) / "inductor").mkdir(parents=True)
-        (compile_cache.pilots(out, case) / "inductor" / case.phase).write_text(case.phase)
-        (compile_cache.pilots(out, case) / "inductor" / "both").write_text("the same")
-    compile_cache.hand_over(out, CASE)
-    if handed:
-        compile_cache.hand_over(out, INFER)
-    kept = compile_cache.rounds(out, CASE) / "inductor"
-    wanted = {CASE.phase, "both"} | ({INFER.phase} if handed else set())
-    assert {path.name for path in kept.iterdir()} == wanted and (kept / CASE.phase).read_text() == CASE.phase
-    assert [compile_cache.waits(out, case) for case in (CASE, INFER)] == [False, not handed]
-    assert not work._place(Work("round", (CASE, INFER), 0), CASE).cold
+        left = left_behind(out, case)
+        (left.parent / "triton").mkdir()
+        (left.parent / "triton" / "kernel").touch()
+    place = work._place(Work("round", (CASE, INFER), 0), CASE)
+    kept = Path(place.settings.cache)
+    assert kept == compile_cache.of_rounds(out, CASE) == compile_cache.of_rounds(out, INFER)
+    assert {path.name for path in (kept / "inductor").iterdir()} == {CASE.phase, "both", *([INFER.phase] * ended)}
+    assert (kept / "inductor" / CASE.phase).read_text() == CASE.phase and not (kept / "triton").exists()
+    assert [compile_cache.holds(out, case) for case in (CASE, INFER)] == [True, ended]
+    assert place.settings.compiled is ended
+    # What comes too late, of a process that outlived its pilot, changes nothing; nor does a second look.
+    if ended:
+        left_behind(out, CASE)
+        assert work._place(Work("round", (CASE, INFER), 1), CASE).settings == place.settings
+    # Who deletes the cache deletes what is known of it.
+    shutil.rmtree(out / "cache")
+    assert not work._place(Work("round", (CASE,), 2), CASE).settings.compiled
     work.ledger.close()
 
 
-@pytest.mark.parametrize(("made", "warm"), [("sample", True), ("failure", False), ("nothing", False)])
-def test_only_a_case_that_was_measured_before_is_warm(tmp_path: Path, made: str, warm: bool) -> None:
-    found = {"sample": [sample(CASE, 0, 2.0)], "failure": [failure(CASE, 0, "crashed")], "nothing": []}[made]
-    run, folder = begun(tmp_path, found)
-    work = Runner(run, folder)
-    assert (work._measured(CASE), work._measured(INFER)) == (warm, False)
+def test_a_cache_that_was_half_inherited_is_inherited_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, out = begun(tmp_path, [pilot(CASE)])
+    left_behind(out, CASE)
+    replaced = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        replaced(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compile_cache.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        compile_cache.inherit(out, CASE)
+    assert not compile_cache.holds(out, CASE)
+    monkeypatch.undo()
+    compile_cache.inherit(out, CASE)
+    kept = compile_cache.of_rounds(out, CASE) / "inductor"
+    assert {path.name for path in kept.iterdir()} == {CASE.phase, "both"} and compile_cache.holds(out, CASE)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_sample_says_whether_its_case_was_compiled_before(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its round leaves it compiled."""
+    asked: list[bool] = []
+
+    def measure(worker: object, subject: Any, chosen: object, until: float) -> Sample:
+        asked.append(subject.cold)
+        return sample(CASE, 0, 2.0)
+
+    run, out = begun(tmp_path, [pilot(CASE), proof(CASE)])
+    work = Runner(run, out)
+    if there:
+        compile_cache.mark(out, CASE)
+    monkeypatch.setattr(measuring, "sample", measure)
+    monkeypatch.setattr(work, "_feed_of", lambda case: "")
+    work.started = starts.Started(SimpleNamespace(close=lambda: None))  # type: ignore[arg-type]
+    work._measure(Work("round", (CASE,), 0), [CASE], None)
+    assert asked == [not there] and compile_cache.holds(out, CASE)
     work.ledger.close()

@@ -306,8 +306,6 @@ def test_a_proof_that_did_not_fit_is_not_called_the_case(work: Callable[..., Run
 class Open:
     """A worker that is open, and asked nothing."""
 
-    cold = True
-
     @property
     def process(self) -> "Open":
         return self

@@ -88,7 +88,7 @@ NATIVE = {
             },
             chains=("gpu",),
             loads=True,
-            sets=(*EVERY, "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+            sets=(*EVERY, "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_WARM_POOL"),
         ),
         Backend(
             "tensorflow",

@@ -1,6 +1,6 @@
 """Seeded faults: a real adapter with one line changed, or a real run folder damaged; each caught by the check named.
 
-Seen from outside: an exit code and the words of a reason. 17 and 18 want a GPU.
+Seen from outside: an exit code and the words of a reason. From 17 on they want a GPU.
 """
 
 import tempfile
@@ -129,6 +129,14 @@ CHANGED = (
         old='torch.device("cuda:0" if settings.device == "gpu" else "cpu")',
         new='torch.device("cpu")',
         says="canary placement: dense_1.kernel is float32 cpu",
+        device="gpu",
+    ),
+    Changed(
+        *(19, "no final fence on a GPU", "torch", f"{TORCH}/program.py"),
+        old="    def fence(self) -> None:\n        device.fence()\n",
+        new="    def fence(self) -> None:\n        pass\n",
+        says="not quiet after the fence",
+        matrix={"workload": ["cnn"], "batch": [4096]},  # the device is busy for longer than the host queues
         device="gpu",
     ),
 )

@@ -1,8 +1,8 @@
 """The gate's error rates: its very rule on disjoint windows of real pairs, and what it is held to.
 
 Pairs of identical arms are scored in both directions, and again with an effect added to every one of them; arms with
-real extra work, of which there are fewer pairs, have to agree with that. What is counted are windows: both directions
-of one are the same pairs. docs/gate.md shows what was found.
+real extra work, of which there are fewer pairs, have to agree with that. Of identical arms gates are counted, two a
+window; what they are bounded by, and all else, are windows, which share no pair. docs/gate.md shows what was found.
 """
 
 from collections import Counter
@@ -22,7 +22,8 @@ from bench.selftest.finding import Finding
 from bench.selftest.gating import EFFECTS
 
 SCATTERED = 0.05  # pairs that scatter by more are shown, and held to no figure
-# Of windows with an effect, and at least so many of them: the share of a verdict, in words and from where to where.
+# Of gates on identical arms or windows with an effect, at least so many: the share of a verdict, in words and from
+# where to where.
 FIGURES = (
     (0.0, 300, "FAIL", "at most 2 FAIL in 300", 0.0, 2 / 300),
     (0.0, 300, "PASS", "at least 85 % PASS", 0.85, 1.0),
@@ -204,23 +205,28 @@ def _suspicious(logs: Sequence[float], first: range) -> bool:
 def findings(scores: Sequence[Score]) -> list[Finding]:
     """The figures that the gate is held to, over the steps whose pairs scatter by no more than `SCATTERED`.
 
-    What is to be frequent counts where a window has it in every direction, what is to be rare where it has it in one.
+    Of windows what is to be frequent counts where one has it in every direction, what is to be rare where it has it in
+    one. As for a gate's FAIL: of identical arms at most one direction of a window can, so a gate's rate is that of
+    windows over the directions tried.
     """
     made = []
     for effect, fewest, word, wanted, low, high in FIGURES:
         for added in (False, True) if effect else (False,):
             ours = [s for s in scores if (s.effect, s.added) == (effect, added) and s.spread <= SCATTERED]
             said = [words for score in ours for words in score.said]
-            count, seen = len(said), sum(words == {word} if high == 1 else word in words for words in said)
+            windows, having = len(said), sum(words == {word} if high == 1 else word in words for words in said)
+            verdicts = sum((score.verdicts for score in ours), Counter[str]())
+            unit, count, seen = ("windows", windows, having) if effect else ("gates", verdicts.total(), verdicts[word])
             share = seen / max(count, 1)
             verdict = "not settled" if count < fewest else "holds" if low <= share <= high else "broken"
             name = f"{effect:.0%} slower, {'added' if added else 'worked'}" if effect else "identical arms"
-            asked = f"{wanted}, over {fewest} windows where pairs scatter by at most {SCATTERED:.0%}"
-            found = f"{seen} of {count} windows"
+            asked = f"{wanted}, over {fewest} {unit} where pairs scatter by at most {SCATTERED:.0%}"
+            found = f"{seen} of {count} {unit}" + (f" on {windows} windows" if unit == "gates" else "")
             if count:
-                bound = f"at most {upper_rate(seen, count):.1%}"
+                many = windows / count if word == "FAIL" and unit == "gates" else 1.0
+                bound = f"at most {many * upper_rate(having, windows):.1%}"
                 if high == 1:
-                    bound = f"at least {1 - upper_rate(count - seen, count):.1%}"
+                    bound = f"at least {1 - upper_rate(windows - having, windows):.1%}"
                 found += f" (95 %: {bound})"
             made.append(Finding("gate", name, asked, found, verdict))
     return made

@@ -57,9 +57,11 @@ def page(made: dict[str, list[Score]], judged: Sequence[Finding], found: dict[st
     how = (
         "`worked`: matrix products in the candidate's step, as many as should slow it by so much. `added`: the pairs "
         "of identical arms, each with the effect added to its logarithm: many more windows, on the same noise. "
-        "`windows` share no pair with each other, and all that is counted above are they: of what is to be frequent "
-        "those that have it in each direction tried, of what is to be rare those that have it in one. `gates`: a "
-        "window of identical arms, and one of theirs with an effect added, tried in both directions is two. A pair is "
+        "`windows` share no pair with each other. `gates`: a window of identical arms, and one of theirs with an "
+        "effect added, tried in both directions is two. Bounds are by windows: of what is to be frequent those that "
+        "have it in each direction tried, of what is to be rare those that have it in one. Of identical arms at most "
+        "one direction of a window can FAIL: the bound on a gate's FAIL is half of that on windows. With an effect "
+        "windows alone are counted. A pair is "
         f"of a shortened protocol: {gating.PROTOCOL.bursts} bursts after {gating.PROTOCOL.warm_up_seconds:g} s of "
         "warm-up. `min a gate`: what its pairs took here, of one step alone. No control is collected: each is scored "
         "as if it were perfect."
@@ -86,11 +88,10 @@ def _summary(made: dict[str, list[Score]]) -> str:
         if not said:
             words.append(f"{state}: no window yet")
             continue
-        alarms = sum("FAIL" in one for one in said)
-        bound = rates.upper_rate(alarms, len(said))
-        words.append(
-            f"{state}: {alarms} of {len(said)} windows FAIL, each tried in both directions (95 %: at most {bound:.1%})"
-        )
+        alarms, gates = sum("FAIL" in one for one in said), 2 * len(said)
+        bound = rates.upper_rate(alarms, len(said)) / 2
+        told = f"two on each of {len(said)} windows (95 %: at most {bound:.1%})"
+        words.append(f"{state}: {alarms} of {gates} gates FAIL, {told}")
     return f"Identical arms, {'; '.join(words)}. The rule allows {gate.false_alarm(gate.SECOND[7]):.2%} at the margin."
 
 

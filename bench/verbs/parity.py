@@ -107,9 +107,8 @@ def _subjects(filters: Filters, device: str, here: Machine, batch: int) -> tuple
                     if reason := backend.why_not(mode=mode, layout=layout, device=device):
                         lines.append((name, backend.name, mode, layout, "-", "-", "-", "-", f"unsupported: {reason}"))
                         continue
-                    subjects.append(
-                        Subject(name, backend.name, mode, "fp32", layout, device, here.cores, (feed,), SEED)
-                    )
+                    axes = (name, backend.name, mode, "fp32", layout, device, here.cores)
+                    subjects.append(Subject(*axes, (feed,), SEED, timed=False))
     return subjects, lines
 
 

@@ -45,6 +45,8 @@ class Room:
             from keras.src.backend.common import dtypes
 
             dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64" if settings.precision == "fp64" else "float32"
+        if self.engine == "torch":
+            self.own.search(settings)
         if self.engine == "torch" and settings.mode == "compiled":
             self.own.check_compiler(settings)
             import torch._dynamo

@@ -13,11 +13,11 @@ def before_import(settings: Settings) -> None:
     # OpenMP and MKL read these once, when their libraries are loaded.
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.threads)
     if settings.cache:
-        kept = os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(settings.cache, "inductor")
-        if os.path.exists(kept):
-            # All is compiled: Triton's compilers would start for nothing, a core busy for ten seconds beside the steps.
-            os.environ["TORCH_WARM_POOL"] = "0"
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(settings.cache, "inductor")
         os.environ["TRITON_CACHE_DIR"] = os.path.join(settings.cache, "triton")
+    # Triton's compilers start with Inductor. Where all is compiled that is for nothing, and a core is busy for ten
+    # seconds beside the steps.
+    os.environ["TORCH_WARM_POOL"] = "0" if settings.compiled else "1"
 
 
 def after_import(settings: Settings) -> Facts:
@@ -33,12 +33,21 @@ def after_import(settings: Settings) -> Facts:
     tf32 = settings.precision == "tf32"  # else no TF32 and no bf16 in fp32 matrix products and convolutions
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32  # torch's default is True
-    torch.backends.cudnn.benchmark = True  # shapes are fixed here; TensorFlow and XLA search too
     # The call alone imports Inductor, a second in every process, where the setting is as wanted most of the time.
     if settings.mode == "compiled" or torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(False)
     device_name = torch.cuda.get_device_name(0) if settings.device == "gpu" else "cpu"
     return Facts(threads=torch.get_num_threads(), device_name=device_name, driver=torch.version.cuda or "")
+
+
+def search(settings: Settings) -> None:
+    """cuDNN's search among convolutions, as shapes are fixed here; TensorFlow and XLA search too. Not in fp64.
+
+    That is never timed on a GPU, where the search would take longer than all its steps.
+    """
+    import torch
+
+    torch.backends.cudnn.benchmark = settings.precision != "fp64"
 
 
 def check_compiler(settings: Settings) -> None:

@@ -33,8 +33,7 @@ class TorchProgram:
         self.device = torch.device("cuda:0" if settings.device == "gpu" else "cpu")
         self.dtype = torch.int64 if workload.vocabulary else DTYPES[settings.precision]  # of what enters
         self.channels_first = enters_channels_first(workload)
-        # Among fp64 convolutions, which are never timed on a GPU, cuDNN's search would take longer than they do.
-        torch.backends.cudnn.benchmark = settings.precision != "fp64"
+        device.search(settings)
         torch.manual_seed(settings.seed)
         model, self.names = modules(workload, settings.layout)
         model = model.to(self.device, DTYPES[settings.precision])
