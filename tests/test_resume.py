@@ -491,7 +491,7 @@ def test_rounds_inherit_what_their_worker_s_pilots_compiled(tmp_path: Path, ende
 
 
 def test_a_cache_that_was_half_inherited_is_inherited_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, out = begun(tmp_path, [pilot(CASE)])
+    _, out = begun(tmp_path, [pilot(CASE)])
     left_behind(out, CASE)
     replaced = os.replace
 
