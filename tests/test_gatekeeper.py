@@ -130,6 +130,7 @@ def test_a_gate_that_fails_itself_has_no_verdict(tmp_path: Path) -> None:
     assert ended.stderr.splitlines()[-1].startswith("stepwatch: INVALID: the gate itself failed")
 
 
+@pytest.mark.long
 def test_an_interrupted_gate_goes_on(tmp_path: Path) -> None:
     copy = copied(tmp_path, slower(0.0))
     environment = os.environ | {"PYTHONPATH": str(copy.folder), "HOME": str(copy.home)}

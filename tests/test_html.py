@@ -1,6 +1,7 @@
 """`report.html`: whole in itself, every row in it, names that stay text, money that is known or a dash."""
 
 import re
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -63,3 +64,22 @@ def test_a_plot_is_the_same_whatever_was_drawn_before() -> None:
 def test_a_plot_of_nothing_is_refused() -> None:
     with pytest.raises(BenchError, match="it has one batch size"):
         charts.render_svg([report()], "batch")
+
+
+def test_the_script_of_every_page_is_kept_and_made_where_it_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes over a second. A home that cannot be written has its pages all the same."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    html.bundle.cache_clear()
+    first = html.bundle()
+    (kept,) = (tmp_path / "stepwatch" / "pages").iterdir()
+    assert kept.read_text(encoding="utf-8") == first and kept.name.startswith("vega-")
+    html.bundle.cache_clear()
+    monkeypatch.setattr(html.vl_convert, "javascript_bundle", lambda _: "made again")
+    assert html.bundle() == first
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    html.bundle.cache_clear()
+    assert html.bundle() == "made again"
+    html.bundle.cache_clear()

@@ -22,27 +22,28 @@ burst_seconds = 0.01
 feed = 8
 ceilings = false
 [[matrix]]
-workload = ["cnn"]
+workload = ["{workload}"]
 backend = ["{backend}"]
 phase = ["train"]
 precision = ["bf16"]
 batch = [16]
 data = ["auto"]
 [[matrix]]
-workload = ["cnn"]
+workload = ["{workload}"]
 backend = ["{backend}"]
 phase = ["train"]
 steps_per_call = [3]
 batch = [16]
 [[matrix]]
-workload = ["cnn"]
+workload = ["{workload}"]
 backend = ["{backend}"]
 phase = ["train"]
-recipe = ["plain", "augment"]
+recipe = ["plain", "{recipe}"]
 input = ["resident", "host"]
 batch = [16]
 """
-# JAX and TensorFlow compile each of a dozen programs for seconds.
+# JAX and TensorFlow compile each of a dozen programs for seconds: the quick tests have torch, by the smaller model.
+MODEL = dict.fromkeys(backends.NATIVE, ("cnn", "augment")) | {"torch": ("mlp", "smoothing")}
 LONG = {name: [pytest.mark.long] for name in ("jax", "tensorflow")}
 NATIVE = [pytest.param(name, marks=[pytest.mark.needs(name), *LONG.get(name, [])]) for name in backends.NATIVE]
 
@@ -55,7 +56,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def of(backend: str) -> list[dict[str, str]]:
         if backend not in made:
             folder = tmp_path_factory.mktemp(backend)
-            (folder / "suite.toml").write_text(SUITE.format(backend=backend))
+            workload, recipe = MODEL[backend]
+            (folder / "suite.toml").write_text(SUITE.format(backend=backend, workload=workload, recipe=recipe))
             told = ("--out", "out", "--patience", "0", "--device", "cpu")
             done = python("-m", "bench", "run", "./suite.toml", *told, folder=folder)
             assert done.returncode == 0, done.stdout + done.stderr
@@ -106,7 +108,7 @@ def picked(rows: list[dict[str, str]], **wanted: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("backend", NATIVE)
 def test_bf16_is_rounded_as_it_says_and_proved(rows: Any, backend: str) -> None:
     found = picked(rows(backend), precision="bf16")
-    assert [row["workload"] for row in found] == ["cnn"]
+    assert [row["workload"] for row in found] == [MODEL[backend][0]]
     for row in found:
         assert row["status"] in ("ok", "unsteady"), row
         assert float(row["parity_fp64"]) < 1e-12
@@ -134,18 +136,18 @@ def test_several_steps_in_a_call_are_the_same_steps(rows: Any, backend: str) -> 
 def test_recipes_have_rows_of_their_own_and_a_table(rows: Any, backend: str) -> None:
     made = rows(backend)
     found = picked(made, steps_per_call="1", precision="fp32", input="resident")
-    assert [row["recipe"] for row in found] == ["plain", "augment"]
+    assert [row["recipe"] for row in found] == ["plain", MODEL[backend][1]]
     assert {row["status"] for row in found} <= {"ok", "unsteady"}
     assert found[1]["relative"] == "1", "rows by different recipes are no rivals"
     assert "## What recipes cost" in made[-1]["table"]
-    assert "| augment  |" in made[-1]["table"]
+    assert f"| {MODEL[backend][1]} " in made[-1]["table"]
 
 
 @pytest.mark.parametrize("backend", NATIVE)
 def test_a_loader_feeds_the_same_steps(rows: Any, backend: str) -> None:
     made = rows(backend)
     found = picked(made, input="host")
-    assert [row["recipe"] for row in found] == ["plain", "augment"]
+    assert [row["recipe"] for row in found] == ["plain", MODEL[backend][1]]
     for row in found:
         assert row["status"] in ("ok", "unsteady"), row  # its first losses are those that the proof foretells
         assert row["recipe"] != "plain" or float(row["parity_fp64"]) < 1e-12  # alone, a recipe has no second witness

@@ -449,7 +449,10 @@ def test_a_commit_without_a_difference_is_the_same(tmp_path: Path, monkeypatch: 
     assert not revisions.same(first)
 
 
-def test_a_gate_of_two_revisions(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "measured", [False, pytest.param(True, marks=pytest.mark.long)], ids=["what it refuses", "and its verdict"]
+)
+def test_a_gate_of_two_revisions(tmp_path: Path, measured: bool) -> None:
     copy = Copy(tmp_path / "copy")
     for old, new in (("= 1.0", "= 0.02"), ("= 20", "= 9"), ("= 0.05", "= 0.002")):
         field = {"= 1.0": "warm_up_seconds: Annotated[float, Meta(ge=0, le=600)] ", "= 20": "ge=3, le=10_000)] "}
@@ -508,6 +511,8 @@ def test_a_gate_of_two_revisions(tmp_path: Path) -> None:
         ended = gate("--base-ref", "broken")
         assert ended.returncode == code and says in ended.stderr, ended.stderr
     assert not (user / "out").exists() and not (user / "out.base").exists()
+    if not measured:
+        return
     helper.write_text(spin.format(300_000))
     ended = gate("--base-ref", "fast", program=str(model))
     assert ended.returncode == 1, ended.stdout + ended.stderr

@@ -138,6 +138,7 @@ ELSEWHERE = (
     *("embedding, adam, repeated tokens", "selfattention, causal", "conv1d with padding and stride"),
     *("lstm of lstm", "gru of gru", "residual with a shortcut", "residual of a sequence"),
 )
+FEW = ("batchnorm of images", "selfattention, causal", "lstm of lstm", "residual with a shortcut")
 KINDS = {
     "l1": Recipe(l1=0.01),
     "l2": Recipe(l2=0.1),

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import suite
+from bench import datasets, suite
 from bench.errors import BenchError
 
 PACKAGE = Path(__file__).parent.parent
@@ -25,6 +25,11 @@ class Copy:
         self.home = folder / "home"
         self.folder = folder / "copy"
         self.home.mkdir(parents=True)
+        # Its own proofs; what every page is made of alike is shared.
+        pages = datasets.cache_folder() / "pages"
+        pages.mkdir(parents=True, exist_ok=True)
+        (self.home / "cache/stepwatch").mkdir(parents=True)
+        (self.home / "cache/stepwatch/pages").symlink_to(pages)
         shutil.copytree(PACKAGE, self.folder / "bench", ignore=shutil.ignore_patterns("__pycache__"))
         (self.folder / "suites").mkdir()
         for path in suite.shipped().values():

@@ -6,10 +6,12 @@ lets nothing run but these two scripts, by their digests, and lets nothing be fe
 
 import hashlib
 import json
+import os
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import date
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
@@ -19,7 +21,7 @@ from markupsafe import Markup
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from bench import __version__
+from bench import __version__, datasets
 from bench.prices import billing
 from bench.prices.book import Price, staleness
 from bench.reports import charts, colours, groups, joules, markdown, money
@@ -135,9 +137,22 @@ def digest(script: str) -> str:
 
 @cache
 def bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
+    """Vega, Vega-Lite and Vega-Embed as one script. It takes vl-convert over a second, so the user's cache keeps it."""
+    name = f"vega-{version('vl-convert-python')}-{hashlib.sha256(VEGA.encode()).hexdigest()[:8]}.js"
+    path = datasets.cache_folder() / "pages" / name
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        pass  # the first page of this version
     text = vl_convert.javascript_bundle(VEGA)
     assert "</script" not in text and "<!--" not in text, "Vega's scripts would end the page's script"
+    draft = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)  # a home that cannot be written costs every page that second
     return text
 
 
