@@ -151,8 +151,11 @@ def bundle() -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)  # a home that cannot be written costs every page that second
+    except OSError:  # a home that cannot be written costs every page that second
+        try:
+            draft.unlink()
+        except OSError:
+            pass  # it was never there
     return text
 
 
