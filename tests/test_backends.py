@@ -614,6 +614,27 @@ def test_what_a_pilot_compiled_is_found_by_the_rounds(name: str, mode: str, kept
     assert before and {path for path in (cache / kept).rglob("*") if path.is_file()} == before
 
 
+SEARCHED = """
+import torch
+from bench import backends, workloads
+from bench.program import Settings
+module = backends.get("{name}").module()
+for precision in ("fp64", "fp32"):
+    settings = Settings("eager", precision, "flat", "cpu", 1)
+    if precision == "fp64":
+        module.before_import(settings)
+        module.after_import(settings)
+    module.build(workloads.get("mlp"), settings)
+    print(torch.backends.cudnn.benchmark)
+"""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.needs(n)) for n in ("torch", "keras-torch")])
+def test_convolutions_are_searched_for_what_is_timed(name: str) -> None:
+    done = python("-c", SEARCHED.format(name=name))
+    assert done.stdout.split() == ["False", "True"], done.stderr[-2000:]
+
+
 @pytest.mark.parametrize(("compiled", "pool"), [(False, "1"), (True, "0")])
 def test_no_compilers_are_started_where_all_is_compiled(compiled: bool, pool: str) -> None:
     script = "import os; from bench.backends.torch import device; from bench.program import Settings; "

@@ -198,6 +198,17 @@ def test_hang(tmp_path: Path) -> None:
     assert [pid for pid in map(int, (copy.folder / "pids").read_text().split()) if alive(pid)] == []
 
 
+def test_what_a_worker_has_started_ends_with_it(tmp_path: Path) -> None:
+    """As Inductor's compilers, which outlive it: they would stand beside the next one, and write into its cache."""
+    copy = Copy(tmp_path)
+    child = "subprocess.Popen(['sleep', '1000']).pid"
+    copy.change(NULL, START, f"import subprocess; open('pids', 'a').write(f\"{{{child}}} \")")
+    code, (row,) = copy.run({"backend": ["null"]})
+    assert (code, row["status"]) == (0, "ok"), row["reason"]
+    pids = list(map(int, (copy.folder / "pids").read_text().split()))
+    assert len(pids) == 2 and [pid for pid in pids if alive(pid)] == []
+
+
 def alive(pid: int) -> bool:
     """Whether a process still runs a while after it was killed; an orphan that nobody has reaped does not."""
     for _ in range(100):

@@ -235,6 +235,20 @@ def test_a_gpu_is_listened_to_by_reading_what_it_made(monkeypatch: pytest.Monkey
     assert [entry for entry in fake.log if entry in ("fence", "losses")][-4:] == ["fence", "losses"] * 2
 
 
+@pytest.mark.parametrize(("workload", "reads"), [(MLP, 0), (None, 2)], ids=["ours", "the user's own"])
+def test_only_of_a_file_of_the_user_s_own_are_weights_read_too(
+    workload: Any, reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose losses may come of another program; ours come of the last step's own, and are a few bytes."""
+    fake, gpu = Fake(kinds={"dense_1.kernel": "float32 gpu"}), Settings("eager", "fp32", "flat", "gpu", 2)
+    made = Trial(fake, workload, gpu, "train", DATA)  # type: ignore[arg-type]
+    made.warm(WARM)
+    fake.log.clear()
+    monkeypatch.setattr(fake, "weights", lambda: fake.log.append("weights") or {})
+    made.burst(Burst(3, 4, 5, quiet.BACKLOG))
+    assert fake.log.count("weights") == 1 + reads  # once to see that all are finite
+
+
 # --- what the pilot asks last -----------------------------------------------------------------------------------------
 
 
