@@ -1,5 +1,9 @@
 """A proof whose rungs hold, and which one batch size alone breaks: only the cases of that batch go without a time."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -10,7 +14,9 @@ from bench.arms import Launch
 from bench.evidence import Evidence
 from bench.process import WorkerFailed
 from bench.reports.markdown import machine_line
+from bench.suite import Filters
 from bench.table import Report
+from bench.verbs import parity as verb
 from bench.workload import Proof
 
 NAMES = ("train/synthetic/16", "train/synthetic/64")
@@ -160,3 +166,22 @@ def test_a_run_records_what_the_shell_tells_frameworks(monkeypatch: pytest.Monke
     }
     said = machine_line(Report(made, (), None, ""))
     assert "XLA_FLAGS=--x; commit " in said and "secret" not in said
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_proof_is_told_whether_a_timed_process_follows(
+    timed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which makes first losses as measured itself; `stepwatch parity` has none, and looks at the arithmetic itself."""
+    said: list[Any] = []
+    monkeypatch.setattr(proofs, "Process", lambda *_: SimpleNamespace(send=said.append))
+    told = replace(SUBJECT, timed=timed)
+    proofs.Making(told, tmp_path / "x.npz", {}, log=tmp_path / "log", deadline=1.0)
+    assert said[-1].timed is timed
+    assert proofs.path_of(told, MACHINE) != proofs.path_of(replace(SUBJECT, timed=not timed), MACHINE)
+
+
+@pytest.mark.needs("torch")
+def test_the_verb_parity_is_followed_by_no_timed_process() -> None:
+    subjects, _ = verb._subjects(Filters(workload=("mlp",), backend=("torch",)), "cpu", MACHINE, 4)
+    assert subjects and not any(subject.timed for subject in subjects)
