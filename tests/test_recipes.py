@@ -103,7 +103,8 @@ def test_every_recipe_is_built(observed: Any, backend: str, request: pytest.Fixt
         assert wanted - built == {name for name in MADE if name.startswith("augment")}
         assert reasons and all("augment" in reason and "Keras" in reason for reason in reasons)
         return
-    assert built == {*MADE}
+    every = "every" in request.node.callspec.params.values() or backend == "torch"
+    assert built == {name for name in MADE if every or name.endswith("Adam") or name.startswith(SOME)}
     assert {case.split("|")[2] for case in found["unsupported"]} <= {"nchw"}
 
 

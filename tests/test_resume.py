@@ -482,8 +482,9 @@ def test_rounds_inherit_what_their_worker_s_pilots_compiled(tmp_path: Path, ende
     assert place.settings.compiled is ended
     # What comes too late, of a process that outlived its pilot, changes nothing; nor does a second look.
     if ended:
-        left_behind(out, CASE)
+        (left_behind(out, CASE) / CASE.phase).write_text("late")
         assert work._place(Work("round", (CASE, INFER), 1), CASE).settings == place.settings
+    assert (kept / "inductor" / CASE.phase).read_text() == CASE.phase
     # Who deletes the cache deletes what is known of it.
     shutil.rmtree(out / "cache")
     assert not work._place(Work("round", (CASE,), 2), CASE).settings.compiled

@@ -33,12 +33,13 @@ def climbed(program: Program, workload: Workload) -> dict[str, np.ndarray]:
 
 
 def wanted(row: Backend, made: str, mode: str, headline: bool) -> bool:
-    """Each in each framework's headline mode and layout; what another may get wrong, and Keras: all at once, images,
-    positions. Of compiled modes all at once alone: compilers take minutes."""
-    if "every" in sys.argv or (headline and not row.engine):
+    """Each in torch's headline mode and layout, by Adam in the other frameworks'; what another mode may get wrong, and
+    Keras: all at once, images, positions. Of compiled modes all at once alone: compilers take minutes."""
+    if "every" in sys.argv:
         return True
-    if row.engine:
-        return headline and made.startswith(SOME)
+    if row.engine or headline:
+        alone = not row.engine and (row.name == "torch" or made.endswith("Adam"))
+        return headline and (alone or made.startswith(SOME))
     return made.startswith("all" if mode == "compiled" else SOME)
 
 
