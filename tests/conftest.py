@@ -29,7 +29,7 @@ settings.load_profile("patient")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*backends): skip where a framework of these is not installed")
-    config.addinivalue_line("markers", "long: what takes long, and has a quicker one that stands for it; only by `make test-all`")
+    config.addinivalue_line("markers", "long: has a quicker one that stands for it; only by `make test-all`")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
