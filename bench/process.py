@@ -110,10 +110,7 @@ class Process:
         if self.process.poll() is None:
             self.ask(Close(), monotonic() + GRACE_SECONDS)
         self._reap(GRACE_SECONDS)
-        try:  # what it has started may outlive it, as Inductor's compilers do, and would stand beside the next one
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        self.kill()  # what it has started may outlive it, as Inductor's compilers do, and would stand beside the next
 
     def kill(self) -> None:
         """Ends the worker and everything it started."""

@@ -78,6 +78,10 @@ def test_the_script_of_every_page_is_kept_and_made_where_it_cannot_be(
     html.bundle.cache_clear()
     monkeypatch.setattr(html.vl_convert, "javascript_bundle", lambda _: "made again")
     assert html.bundle() == first
+    for broken in ("", "</script><p>"):  # as a full disk leaves it, or a page that somebody has put there
+        kept.write_text(broken, encoding="utf-8")
+        html.bundle.cache_clear()
+        assert html.bundle() == kept.read_text(encoding="utf-8") == "made again"
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     html.bundle.cache_clear()

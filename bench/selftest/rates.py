@@ -202,12 +202,23 @@ def _suspicious(logs: Sequence[float], first: range) -> bool:
     return gate.suspicious(gate.Cell("", tuple(logs[i] for i in first)))
 
 
+def alarms(scores: Sequence[Score]) -> tuple[int, int, int, float]:
+    """Of identical arms: gates that FAIL, gates, windows, and the 95 % upper bound of a gate's rate of FAIL.
+
+    Windows alone are independent, and at most one direction of one can FAIL: its rate is shared among its gates.
+    """
+    said = [words for score in scores for words in score.said]
+    verdicts = sum((score.verdicts for score in scores), Counter[str]())
+    failing = sum("FAIL" in words for words in said)
+    gates, windows = verdicts.total(), len(said)
+    return verdicts["FAIL"], gates, windows, upper_rate(failing, windows) * windows / max(gates, 1)
+
+
 def findings(scores: Sequence[Score]) -> list[Finding]:
     """The figures that the gate is held to, over the steps whose pairs scatter by no more than `SCATTERED`.
 
     Of windows what is to be frequent counts where one has it in every direction, what is to be rare where it has it in
-    one. As for a gate's FAIL: of identical arms at most one direction of a window can, so a gate's rate is that of
-    windows over the directions tried.
+    one; but for FAIL on identical arms: see `alarms`.
     """
     made = []
     for effect, fewest, word, wanted, low, high in FIGURES:
@@ -223,8 +234,8 @@ def findings(scores: Sequence[Score]) -> list[Finding]:
             asked = f"{wanted}, over {fewest} {unit} where pairs scatter by at most {SCATTERED:.0%}"
             found = f"{seen} of {count} {unit}" + (f" on {windows} windows" if unit == "gates" else "")
             if count:
-                many = windows / count if word == "FAIL" and unit == "gates" else 1.0
-                bound = f"at most {many * upper_rate(having, windows):.1%}"
+                rare = alarms(ours)[-1] if (effect, word) == (0, "FAIL") else upper_rate(having, windows)
+                bound = f"at most {rare:.1%}"
                 if high == 1:
                     bound = f"at least {1 - upper_rate(windows - having, windows):.1%}"
                 found += f" (95 %: {bound})"

@@ -84,14 +84,9 @@ def page(made: dict[str, list[Score]], judged: Sequence[Finding], found: dict[st
 def _summary(made: dict[str, list[Score]]) -> str:
     words = []
     for state, scores in made.items():
-        said = [one for score in scores if score.effect == 0 for one in score.said]
-        if not said:
-            words.append(f"{state}: no window yet")
-            continue
-        alarms, gates = sum("FAIL" in one for one in said), 2 * len(said)
-        bound = rates.upper_rate(alarms, len(said)) / 2
-        told = f"two on each of {len(said)} windows (95 %: at most {bound:.1%})"
-        words.append(f"{state}: {alarms} of {gates} gates FAIL, {told}")
+        failed, gates, windows, bound = rates.alarms([score for score in scores if score.effect == 0])
+        told = f"{failed} of {gates} gates FAIL, on {windows} windows (95 %: at most {bound:.1%})"
+        words.append(f"{state}: {told if windows else 'no window yet'}")
     return f"Identical arms, {'; '.join(words)}. The rule allows {gate.false_alarm(gate.SECOND[7]):.2%} at the margin."
 
 

@@ -141,15 +141,19 @@ def bundle() -> str:
     name = f"vega-{version('vl-convert-python')}-{hashlib.sha256(VEGA.encode()).hexdigest()[:8]}.js"
     path = datasets.cache_folder() / "pages" / name
     try:
-        return path.read_text(encoding="utf-8")
+        if _embeddable(kept := path.read_text(encoding="utf-8")):
+            return kept
     except (OSError, UnicodeDecodeError):
         pass  # the first page of this version
     text = vl_convert.javascript_bundle(VEGA)
-    assert "</script" not in text and "<!--" not in text, "Vega's scripts would end the page's script"
+    assert _embeddable(text), "Vega's scripts would end the page's script"
     draft = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # the name must not be on disk before the content
         draft.replace(path)
     except OSError:  # a home that cannot be written costs every page that second
         try:
@@ -157,6 +161,11 @@ def bundle() -> str:
         except OSError:
             pass  # it was never there
     return text
+
+
+def _embeddable(script: str) -> bool:
+    """Whether it is a script at all, and one that a page's script tag can hold."""
+    return bool(script) and "</script" not in script and "<!--" not in script
 
 
 def _text(name: str) -> str:
