@@ -46,6 +46,12 @@ def each_framework() -> pytest.MarkDecorator:
     )
 
 
+@pytest.fixture(params=["some", pytest.param("every", marks=pytest.mark.long)])
+def choice(request: pytest.FixtureRequest) -> str:
+    """How many of a script's programs are looked at: a sample in the quick tests."""
+    return str(request.param)
+
+
 def unless(quick: bool) -> list[pytest.MarkDecorator]:
     """The marks of a case that is `long` unless it is quick, or stands for its like in the quick tests."""
     return [] if quick else [pytest.mark.long]

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import python
+from conftest import python, unless
 
 from bench import backends, records
 from bench.records import Proof
 
 # As short as may be: what is looked at are the canaries, the proofs and the first losses, which no time can mend.
-SUITE = """
+PROTOCOL = """
 name = "options"
 rounds = 1
 [protocol]
@@ -21,6 +21,19 @@ bursts = 3
 burst_seconds = 0.01
 feed = 8
 ceilings = false
+"""
+CHAINED = """
+[[matrix]]
+workload = ["{workload}"]
+backend = ["{backend}"]
+phase = ["train"]
+steps_per_call = [3]
+batch = [16]
+"""
+SUITE = (
+    PROTOCOL
+    + CHAINED
+    + """
 [[matrix]]
 workload = ["{workload}"]
 backend = ["{backend}"]
@@ -32,20 +45,23 @@ data = ["auto"]
 workload = ["{workload}"]
 backend = ["{backend}"]
 phase = ["train"]
-steps_per_call = [3]
-batch = [16]
-[[matrix]]
-workload = ["{workload}"]
-backend = ["{backend}"]
-phase = ["train"]
 recipe = ["plain", "{recipe}"]
 input = ["resident", "host"]
 batch = [16]
 """
+)
 # JAX and TensorFlow compile each of a dozen programs for seconds: the quick tests have torch, by the smaller model.
 MODEL = dict.fromkeys(backends.NATIVE, ("cnn", "augment")) | {"torch": ("mlp", "smoothing")}
-LONG = {name: [pytest.mark.long] for name in ("jax", "tensorflow")}
-NATIVE = [pytest.param(name, marks=[pytest.mark.needs(name), *LONG.get(name, [])]) for name in backends.NATIVE]
+NATIVE = [pytest.param(name, marks=[pytest.mark.needs(name), *unless(name == "torch")]) for name in backends.NATIVE]
+
+
+def run(folder: Path, suite: str) -> Path:
+    """The run folder that such a suite leaves."""
+    (folder / "suite.toml").write_text(suite)
+    told = ("--out", "out", "--patience", "0", "--device", "cpu")
+    done = python("-m", "bench", "run", "./suite.toml", *told, folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "out"
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +71,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     def of(backend: str) -> list[dict[str, str]]:
         if backend not in made:
-            folder = tmp_path_factory.mktemp(backend)
             workload, recipe = MODEL[backend]
-            (folder / "suite.toml").write_text(SUITE.format(backend=backend, workload=workload, recipe=recipe))
-            told = ("--out", "out", "--patience", "0", "--device", "cpu")
-            done = python("-m", "bench", "run", "./suite.toml", *told, folder=folder)
-            assert done.returncode == 0, done.stdout + done.stderr
-            table, text = ((folder / "out" / name).read_text() for name in ("table.md", "table.csv"))
-            found, _ = records.read(folder / "out" / "results.jsonl")
+            suite = SUITE.format(backend=backend, workload=workload, recipe=recipe)
+            out = run(tmp_path_factory.mktemp(backend), suite)
+            table, text = ((out / name).read_text() for name in ("table.md", "table.csv"))
+            found, _ = records.read(out / "results.jsonl")
             losses = {name for record in found if isinstance(record, Proof) for name in record.first_losses}
             phases = " ".join(sorted({name.split("/")[0] for name in losses}))
             made[backend] = [*csv.DictReader(io.StringIO(text)), {"table": table, "phases": phases}]
@@ -71,32 +84,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return of
 
 
-CHAINED = """
-name = "chained"
-rounds = 1
-[protocol]
-warm_up_seconds = 0.0
-bursts = 3
-burst_seconds = 0.01
-feed = 9
-ceilings = false
-[[matrix]]
-workload = ["mlp"]
-backend = ["tensorflow"]
-phase = ["train"]
-steps_per_call = [3]
-batch = [16]
-"""
-
-
 @pytest.mark.needs("tensorflow")
 def test_several_steps_in_a_call_of_one_framework(tmp_path: Path) -> None:
     """The quick one of those below: a call of several steps by the command line, its proof and its first losses."""
-    (tmp_path / "suite.toml").write_text(CHAINED)
-    told = ("--out", "out", "--patience", "0", "--device", "cpu")
-    done = python("-m", "bench", "run", "./suite.toml", *told, folder=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = csv.DictReader(io.StringIO((tmp_path / "out" / "table.csv").read_text()))
+    out = run(tmp_path, PROTOCOL + CHAINED.format(workload="mlp", backend="tensorflow"))
+    (row,) = csv.DictReader(io.StringIO((out / "table.csv").read_text()))
     assert row["status"] in ("ok", "unsteady") and float(row["parity_fp64"]) < 1e-12, row
     assert row["steps_per_call"] == "3"
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from conftest import unless
 from seeding import Copy
 
 from bench import fences, own, programs, quiet, revisions, run, worker
@@ -26,7 +27,6 @@ from bench.program import Settings
 ROOT = Path(__file__).parent.parent
 EXAMPLES = {"torch_step": "torch", "tensorflow_step": "tensorflow", "jax_program": "jax"}
 EXAMPLES |= {"keras_step": "keras-tensorflow", "numpy_step": ""}
-LONG = {name: [pytest.mark.long] for name in ("tensorflow_step", "keras_step")}
 STEP = """
     import numpy as np
     BATCH = 4
@@ -102,7 +102,10 @@ def rows(*arguments: str, code: int = 0) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.needs(f), *LONG.get(n, [])]) if f else n for n, f in EXAMPLES.items()],
+    [
+        pytest.param(n, marks=[pytest.mark.needs(f), *unless(f in ("torch", "jax"))]) if f else n
+        for n, f in EXAMPLES.items()
+    ],
 )
 def test_an_example_is_short_and_has_a_row(name: str, here: Path) -> None:
     path = ROOT / "examples" / f"{name}.py"

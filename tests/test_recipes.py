@@ -72,18 +72,15 @@ class Optimiser:
                 return corrected[0] / (np.sqrt(corrected[1]) + epsilon)
 
 
-CHOICES = [pytest.param("some"), pytest.param("every", marks=pytest.mark.long)]
-
-
 @pytest.fixture(scope="module")
 def some(framework: Any, request: pytest.FixtureRequest) -> Any:
     return side_by_side(framework, "recipes.py", request)
 
 
-@pytest.fixture(params=CHOICES)
-def observed(framework: Any, some: Any, backend: str, request: pytest.FixtureRequest) -> Any:
+@pytest.fixture
+def observed(framework: Any, some: Any, backend: str, choice: str) -> Any:
     """Every recipe in each framework's headline mode and layout, in the others and in Keras some, or every one."""
-    return framework("recipes.py", backend, "every") if request.param == "every" else some(backend)
+    return framework("recipes.py", backend, "every") if choice == "every" else some(backend)
 
 
 def programs(found: Any) -> Iterator[tuple[str, Workload, Arrays]]:
@@ -93,18 +90,18 @@ def programs(found: Any) -> Iterator[tuple[str, Workload, Arrays]]:
 
 
 @each_framework()
-def test_every_recipe_is_built(observed: Any, backend: str, request: pytest.FixtureRequest) -> None:
-    found = observed
+def test_every_recipe_is_built(observed: Any, backend: str, choice: str) -> None:
+    found, every = observed, choice == "every"
     built = {case.split("|")[0] for case in found["programs"]}
     if backends.get(backend).engine:  # Keras's augmentation layers draw for themselves
-        every = "every" in request.node.callspec.params.values()
         wanted = {name for name in MADE if every or name.startswith(SOME)}
         reasons = [reason for case, reason in found["unsupported"].items() if case.startswith("augment")]
         assert wanted - built == {name for name in MADE if name.startswith("augment")}
         assert reasons and all("augment" in reason and "Keras" in reason for reason in reasons)
         return
-    every = "every" in request.node.callspec.params.values() or backend == "torch"
-    assert built == {name for name in MADE if every or name.endswith("Adam") or name.startswith(SOME)}
+    assert built == {
+        name for name in MADE if every or backend == "torch" or name.endswith("Adam") or name.startswith(SOME)
+    }
     assert {case.split("|")[2] for case in found["unsupported"]} <= {"nchw"}
 
 

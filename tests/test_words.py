@@ -20,18 +20,15 @@ SEED = 1
 WORD_NAMES = {word.__name__ for word in Layer.__args__}
 
 
-CHOICES = [pytest.param("some"), pytest.param("every", marks=pytest.mark.long)]
-
-
 @pytest.fixture(scope="module")
 def some(framework: Any, request: pytest.FixtureRequest) -> Any:
     return side_by_side(framework, "words.py", request)
 
 
-@pytest.fixture(params=CHOICES)
-def observed(framework: Any, some: Any, backend: str, request: pytest.FixtureRequest) -> Any:
+@pytest.fixture
+def observed(framework: Any, some: Any, backend: str, choice: str) -> Any:
     """Every word in the headline mode and layout; in the others some of them, or every one."""
-    return framework("words.py", backend, "every") if request.param == "every" else some(backend)
+    return framework("words.py", backend, "every") if choice == "every" else some(backend)
 
 
 def programs(found: Any) -> Iterator[tuple[str, Workload, dict[str, np.ndarray]]]:
@@ -51,16 +48,13 @@ def test_every_word_is_in_some_workload() -> None:
 
 
 @each_framework()
-def test_what_is_not_built_says_which_word_and_backend(
-    observed: Any, backend: str, request: pytest.FixtureRequest
-) -> None:
+def test_what_is_not_built_says_which_word_and_backend(observed: Any, backend: str, choice: str) -> None:
     found, row = observed, backends.get(backend)
-    every = "every" in request.node.callspec.params.values()
     for case, reason in found["unsupported"].items():
         word, _, layout = case.split("|")
         assert layout == "nchw" or word.split()[0].rstrip(",") in reason.lower(), (case, reason)
     built = {case.split("|")[0] for case in found["programs"]}
-    wanted = {*WORDS} if every or not row.engine else {*(FEW if row.engine == "jax" else ELSEWHERE)}
+    wanted = {*WORDS} if choice == "every" or not row.engine else {*(FEW if row.engine == "jax" else ELSEWHERE)}
     assert wanted - built <= ({"batchnorm biased"} if row.name == "torch" else set())
 
 

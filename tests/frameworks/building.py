@@ -1,6 +1,8 @@
 """Small workloads built in one backend on the CPU in fp64, in its modes and layouts; what they do is the caller's."""
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from bench.program import Program, Settings
 from bench.workload import Workload
 
 SEED = 1
+EVERY = "every" in sys.argv  # asked for by the long tests: all programs, compiled as for a user
+# In the quick ones XLA takes longer to optimise a small model than to run it.
+QUICK_XLA = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 def build(
@@ -29,6 +34,8 @@ def build(
     Leaves `found.json` in the folder (what could not be built, and why; the file of each program), and what `climbed`
     makes of each as `.npz`.
     """
+    if not EVERY:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_XLA}".strip()
     row = backends.get(name)
     backend = row.module()
     settings = Settings(row.modes[0], "fp64", row.layouts[0], "cpu", 1, seed=SEED)

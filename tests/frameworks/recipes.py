@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from building import build
-from quick_xla import hurry
+from building import EVERY, build
 from vocabulary import MADE, SOME
 
 from bench import evidence
@@ -35,7 +34,7 @@ def climbed(program: Program, workload: Workload) -> dict[str, np.ndarray]:
 def wanted(row: Backend, made: str, mode: str, headline: bool) -> bool:
     """Each in torch's headline mode and layout, by Adam in the other frameworks'; what another mode may get wrong, and
     Keras: all at once, images, positions. Of compiled modes all at once alone: compilers take minutes."""
-    if "every" in sys.argv:
+    if EVERY:
         return True
     if row.engine or headline:
         alone = not row.engine and (row.name == "torch" or made.endswith("Adam"))
@@ -44,5 +43,4 @@ def wanted(row: Backend, made: str, mode: str, headline: bool) -> bool:
 
 
 if __name__ == "__main__":
-    hurry()
     build(sys.argv[1], Path(sys.argv[-1]), MADE, climbed, wanted)

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from building import build
-from quick_xla import hurry
+from building import EVERY, build
 from vocabulary import ELSEWHERE, FEW, WORDS
 
 from bench import evidence
@@ -48,7 +47,7 @@ def wanted(row: Backend, word: str, mode: str, headline: bool) -> bool:
 
     Compilers take minutes over them: test_backends has whole models in compiled modes. So does Keras on JAX.
     """
-    if "every" in sys.argv:
+    if EVERY:
         return True
     if row.engine:
         return headline and word in (FEW if row.engine == "jax" else ELSEWHERE)
@@ -56,5 +55,4 @@ def wanted(row: Backend, word: str, mode: str, headline: bool) -> bool:
 
 
 if __name__ == "__main__":
-    hurry()
     build(sys.argv[1], Path(sys.argv[-1]), WORDS, climbed, wanted)
