@@ -17,8 +17,9 @@ MEASURES = ("throughput", "latency")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp64")
 ITEM_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp64": 8}  # of an activation
 LAYOUTS = ("nchw", "nhwc")
-NO_FP16 = "fp16 wants its loss scaled, which no adapter does; use bf16, which has fp32's range"
+NO_FP16 = "fp16 wants its loss scaled, which no adapter does; use bf16, which has fp32's range, or fp32"
 NO_FP64 = "on a GPU fp64 is for proofs: its programs go without searches and fusions; time it on the CPU, or use fp32"
+COARSE = (8, 0)  # the compute capability, of Ampere, from which on a GPU multiplies in TF32 and in bf16
 NO_TF32 = "tf32 is arithmetic of NVIDIA's tensor cores; on a CPU use fp32 or bf16"
 NO_SEVERAL = "a loader brings one batch at a time: with input host use steps_per_call 1"
 FLAT = "flat"  # the layout of a model without images, and of a backend that has no layer for them
@@ -125,6 +126,14 @@ class Backend(Struct, frozen=True):
         if input == "host" and not self.loads:
             return self.lacks.get("input", f"{self.name} has no loader: use input resident")
         return NO_SEVERAL if input == "host" and steps_per_call > 1 else ""
+
+
+def lacked(precision: str, capability: tuple[int, int] | None) -> str:
+    """Why a GPU of that compute capability has no such arithmetic; empty where it has, or does not tell."""
+    if precision not in ("tf32", "bf16") or capability is None or capability >= COARSE:
+        return ""
+    found, wanted = (".".join(map(str, each)) for each in (capability, COARSE))
+    return f"{precision} wants a GPU of compute capability {wanted} or more, this one has {found}: use fp32"
 
 
 def install(extra: str) -> str:

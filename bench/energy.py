@@ -12,13 +12,14 @@ from time import perf_counter
 from typing import Any
 
 from bench import clock, sensors
+from bench.backend import install
 from bench.sensors import Energy
 
 LEAST_SECONDS = 2.0  # so that a clock rate that has not settled yet does not make the mean
 LEAST_UPDATES = 20  # of the counter, in a window
 GAPS = 5  # between updates, watched before the window: the longest is the counter's interval
 STILL = 10  # intervals without an update while steps run: the counter is stuck
-DEAD = 2.0  # seconds without an update while one is waited for: NVML's counters move every 20 to 100 ms, RAPL's each ms
+DEAD = 2.0  # seconds without an update while one is waited for: NVML's counters move every 20 to 170 ms, RAPL's each ms
 MICRO, MILLI = 1e-6, 1e-3  # joules: what RAPL's files count, and what zeus gives
 
 
@@ -138,7 +139,7 @@ def _opened(device: str) -> Meter:
         raise
     except Exception as error:  # no permission, most often; or a package that zeus itself lacks
         if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "zeus":
-            raise NoJoules("zeus is not installed: pip install 'stepwatch[energy]'", absent=True) from None
+            raise NoJoules(f"zeus is not installed: {install('energy')}", absent=True) from None
         raise NoJoules(f"no energy counter to be had: {type(error).__name__}: {error}") from error
     if not counters:
         raise NoJoules(f"no energy counter of this {device}", absent=True)

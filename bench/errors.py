@@ -20,6 +20,17 @@ class Unsupported(BenchError):
     """A combination that a backend does not have; it becomes a row `unsupported` with this reason."""
 
 
+class NoGpu(Unsupported):
+    """A machine with a GPU, and a framework that does not see it. pip does not replace a build by the same version's
+    other one."""
+
+    def __init__(self, framework: str, distribution: str) -> None:
+        super().__init__(
+            f"{framework} sees no GPU: its build is without CUDA, or for a newer driver; pip uninstall {distribution}, "
+            "then install the extra 'gpu' as the README says"
+        )
+
+
 def not_writable(path: Path, error: OSError) -> BenchError:
     """The error of a results file that may not even be opened for writing."""
     return BenchError(f"cannot write {path}: {error.strerror}; make it writable or choose another --out")

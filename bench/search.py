@@ -14,10 +14,10 @@ from bench.run import Run
 from bench.suite import Planned
 
 BEST = 4  # as many of a search's batches are measured in rounds, by their pilots, and the largest that fits
-# Seconds. A pilot makes about a hundred steps: of the next batch, whose step takes twice as long, half its deadline.
+# Seconds. A pilot makes about a hundred steps: of the next batch, whose step takes twice as long, in a third of its
+# deadline.
 LONGEST_STEP = 0.5
 PASSED_OVER = ("error", "parity_failed")  # such a failure says nothing of larger batches
-FORETOLD = 64  # a larger one of a search is not computed in fp64 first, which might take minutes or not fit itself
 PROOF_DID_NOT_FIT = "its proof, in fp64, did not fit into memory; the case itself was not tried"
 
 
@@ -71,7 +71,7 @@ def most(planned: Iterable[Planned], cases: Iterable[Case]) -> int:
 
 def foretold(run: Run, case: Case) -> bool:
     """Whether a proof covers the case's own batches too: all but the large ones of a search."""
-    return case.batch <= FORETOLD or not _planned(run, case).searched
+    return case.batch <= run.workload(case.workload).proof.foretold or not _planned(run, case).searched
 
 
 def why_not(run: Run, case: Case, records: dict[Key, Record]) -> str:

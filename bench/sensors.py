@@ -6,14 +6,16 @@ A reading that this system does not offer is None (no /proc, no NVIDIA driver): 
 import os
 import resource
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil
 from msgspec import Struct
 
 from bench.machine import cpu_groups
 
+Answer = TypeVar("Answer")
 PRESSURE = Path("/proc/pressure/cpu")
 UNITS = {"throttled_usec": 1e6, "throttled_time": 1e9}  # of cpu.stat, a second
 
@@ -96,7 +98,7 @@ class Watcher:
             suspended_seconds=_since(self.asleep, _asleep()),
             throttled_seconds=_since(self.throttled, _throttled()),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            gpu=_gpu() if self.device == "gpu" else None,
+            gpu=_asked(_gpu) if self.device == "gpu" else None,
         )
 
 
@@ -195,8 +197,13 @@ def _mhz() -> float | None:
     return float(found.current) if found else None
 
 
-def _gpu() -> Gpu | None:
-    """The device that this process was shown, by NVML."""
+def capability() -> tuple[int, int] | None:
+    """The compute capability of the GPU that this process was shown; None where the driver does not tell."""
+    return _asked(_capability)
+
+
+def _asked(question: Callable[[Any, Any], Answer]) -> Answer | None:
+    """What NVML says of the device that this process was shown; a device that does not tell all of it tells nothing."""
     import pynvml
 
     try:
@@ -208,16 +215,25 @@ def _gpu() -> Gpu | None:
         handle = (
             pynvml.nvmlDeviceGetHandleByIndex(int(seen)) if seen.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(seen)
         )
-        running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        return Gpu(
-            sm_mhz=pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
-            memory_mhz=pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
-            watts=pynvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
-            celsius=pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
-            throttled=pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
-            foreign=len(running) - 1 if os.getpid() in {process.pid for process in running} else None,
-        )
+        return question(pynvml, handle)
     except pynvml.NVMLError:
-        return None  # a device that does not tell all of it tells nothing
+        return None
     finally:
         pynvml.nvmlShutdown()
+
+
+def _capability(nvml: Any, handle: Any) -> tuple[int, int]:
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return major, minor
+
+
+def _gpu(nvml: Any, handle: Any) -> Gpu:
+    running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    return Gpu(
+        sm_mhz=nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+        memory_mhz=nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
+        watts=nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
+        celsius=nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+        throttled=nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+        foreign=len(running) - 1 if os.getpid() in {process.pid for process in running} else None,
+    )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from bench import search
 from bench.backends import is_own
+from bench.case import Case
 from bench.records import PILOT_ROUND, Failure, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
 from bench.suite import Planned
@@ -43,6 +44,8 @@ def of(
         said.append(("skipped", what))
     if samples and is_own(planned.case.backend) and planned.case.backend not in run.proved:
         said.append(("ok", "unproved: nothing says that it does what another program does"))
+    elif isinstance(proof, Proof) and _alone(run, planned.case, records):
+        said.append(("ok", "its fp64 was held against nothing: no golden evidence, nothing else in the run does this"))
     elif any(sample.compilations is None for sample in samples.values()):
         said.append(("ok", "its framework cannot say how often it compiled: that the warm-up ended is taken on trust"))
     if any(s.sensed.gpu and s.sensed.gpu.foreign is None for s in samples.values()):
@@ -50,6 +53,13 @@ def of(
         said.append(("ok", "the driver does not tell which processes are this run's: others may have used the GPU"))
     status = min((name for name, _ in said), key=STATUSES.index, default="ok")
     return status, "; ".join(reason for _, reason in said)
+
+
+def _alone(run: Run, case: Case, records: dict[Key, Record]) -> bool:
+    """Whether no proof of the same work in the run was held against another program or golden evidence."""
+    workers = {planned.case.worker for planned in run.planned if planned.case.work == case.work}
+    found = [records[worker] for worker in workers if worker in records]
+    return not is_own(case.backend) and all(isinstance(one, Proof) and one.parity_fp64 is None for one in found)
 
 
 def exit_code(statuses: Iterable[str]) -> int:

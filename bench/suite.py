@@ -18,6 +18,7 @@ from bench.errors import BenchError
 from bench.gate import HARMLESS, MARGIN
 from bench.machine import Machine, no_gpu
 from bench.recipe import RECIPES
+from bench.workload import Workload
 
 MAX_BATCH = 2**20
 Chained = Annotated[int, Meta(ge=1, le=32)]  # a program keeps the losses of 32 steps
@@ -236,7 +237,7 @@ def _cases(matrix: Matrix, machine: Machine, filters: Filters) -> list[tuple[Cas
         asked: dict[str, Any] = dict(zip(axes, values, strict=True))
         if asked["device"] == "gpu" and filters.device and "gpu" not in filters.device:
             continue  # a filter may leave out a GPU that is not here
-        workload, backend = workloads.get(asked["workload"]), backends.get(asked["backend"])
+        workload, backend = _plain(asked["workload"]), backends.get(asked["backend"])
         layout = backend.layouts[0] if asked["layout"] == "default" else asked["layout"]
         resolved = asked | {
             "mode": backend.modes[0] if asked["mode"] == "default" else asked["mode"],
@@ -249,6 +250,14 @@ def _cases(matrix: Matrix, machine: Machine, filters: Filters) -> list[tuple[Cas
         # A model without images is the same program in every layout.
         cases.append((case if workload.has_layout() else replace(case, layout="flat"), case))
     return cases
+
+
+def _plain(name: str) -> Workload:
+    """The workload, without a recipe: that is an axis of its own."""
+    plain, _, recipe = name.partition("+")
+    if recipe:
+        raise BenchError(f"workload '{name}': write its recipe as an axis of its own, recipe = [\"{recipe}\"]")
+    return workloads.get(plain)
 
 
 def _device(asked: str, machine: Machine, backend: backends.Backend) -> str:
@@ -271,6 +280,8 @@ def _planned(case: Case) -> Planned:
     backend = backends.get(case.backend)
     if reason := backend.why_not(**case.asked):
         return Planned(case, "unsupported", reason)
+    if case.measure == "latency" and case.steps_per_call > 1:
+        return Planned(case, "unsupported", "no step's result arrives before the whole call's: use steps_per_call 1")
     if reason := workloads.get(case.workload).why_not(case.recipe):
         return Planned(case, "unsupported", reason)
     if reason := backend.missing():
@@ -282,7 +293,7 @@ def _passes(case: Case, filters: Filters) -> bool:
     default = backends.get(case.backend).modes[0]
     modes = [default if mode == "default" else mode for mode in filters.mode]
     return (
-        (not filters.workload or case.workload in filters.workload)
+        (not filters.workload or case.workload in filters.workload or case.work in filters.workload)
         and (not filters.backend or case.backend in filters.backend)
         and (not modes or case.mode in modes)
         and (not filters.device or case.device in filters.device or "auto" in filters.device)

@@ -250,7 +250,7 @@ def priced(row: Row, price: Price | None) -> Row:
 
 
 def rival(case: Case) -> tuple[object, ...]:
-    """What two rows have in common that are compared: everything but backend, mode, layout and threads."""
+    """What two rows have in common that are compared: all but backend, mode, layout, threads and steps a call."""
     same = ("workload", "phase", "measure", "precision", "batch", "data", "device", "input", "recipe")
     return tuple(getattr(case, axis) for axis in same)
 

@@ -15,7 +15,8 @@ from time import perf_counter
 import numpy as np
 from msgspec.structs import replace
 
-from bench import backends, ceilings, evidence, feeds, messages, probes, workloads
+from bench import backends, ceilings, evidence, feeds, messages, probes, sensors, workloads
+from bench.backend import lacked
 from bench.errors import FULL, BenchError, Unsupported
 from bench.messages import (
     Answer,
@@ -97,6 +98,8 @@ class Worker:
         if question.root:  # of another revision the files too that a program opens by relative paths
             os.chdir(question.root)
         show_one_gpu(self.settings)
+        if self.settings.device == "gpu" and (reason := lacked(self.settings.precision, sensors.capability())):
+            return Failed("unsupported", reason)
         self.backend.before_import(self.settings)
         facts = self.backend.after_import(self.settings)
         import_seconds = perf_counter() - started

@@ -21,10 +21,12 @@ from numpy_model import forward
 from test_table import CASE
 
 from bench import backend as registry_row
-from bench import backends, compile_cache, parity, workloads
+from bench import backends, compile_cache, parity, sensors, worker, workloads
 from bench.__main__ import main
 from bench.errors import BenchError
 from bench.evidence import cross_entropy, proof_batches
+from bench.measuring import opening
+from bench.messages import Failed
 from bench.program import Settings
 from bench.run import adapter_digest
 from bench.workload import SGD, Workload
@@ -126,6 +128,31 @@ def test_coarser_precisions_and_several_steps_a_call_exist_or_say_why_not(name: 
         assert "for proofs" in asked("gpu", precision="fp64") and asked("cpu", precision="fp64") == ""
         assert bool(asked("gpu", steps_per_call=8)) is (name not in chains | {"torch"})
     assert "eager" not in row.modes or row.why_not(mode="eager", layout="flat", device="cpu", steps_per_call=8)
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "lacks"),
+    [
+        *(("tf32", (7, 5), True), ("bf16", (7, 0), True), ("tf32", (8, 0), False), ("bf16", (9, 0), False)),
+        *(("fp32", (3, 5), False), ("fp64", (7, 5), False), ("bf16", None, False)),
+    ],
+)
+def test_an_old_gpu_lacks_coarse_arithmetic(precision: str, capability: tuple[int, int] | None, lacks: bool) -> None:
+    reason = registry_row.lacked(precision, capability)
+    assert bool(reason) is lacks
+    assert not lacks or (precision in reason and "8.0 or more" in reason and "use fp32" in reason)
+
+
+def test_a_worker_on_an_old_gpu_says_so_before_it_imports_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensors, "capability", lambda: (7, 5))
+    monkeypatch.setattr(worker, "show_one_gpu", lambda settings: None)
+    imported: list[Settings] = []
+    adapter = SimpleNamespace(before_import=imported.append, after_import=imported.append)
+    monkeypatch.setattr(backends.Backend, "module", lambda self: adapter)
+    asked = opening("torch", Settings("eager", "tf32", "flat", "gpu", 1))
+    answer = worker.Worker().answer(asked)
+    assert isinstance(answer, Failed) and answer.status == "unsupported" and "this one has 7.5" in answer.reason
+    assert imported == []
 
 
 @pytest.mark.parametrize("name", backends.REGISTRY)

@@ -17,6 +17,7 @@ from bench import __main__ as cli
 from bench import backends, status, suite, workloads
 from bench.prices import book, user_file
 from bench.prices.asked import Asked
+from bench.recipe import RECIPES
 from bench.reports.columns import COLUMNS, ORIGIN
 from bench.verbs import report as reporting
 from bench.workload import Workload
@@ -168,7 +169,8 @@ def test_every_make_target_and_variable_exists(page: str, words: list[str]) -> N
 
 def test_every_suite_extra_workload_and_backend_named_in_a_command_exists() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    known = {"--backend": set(backends.REGISTRY), "--workload": set(workloads.names()), "--mode": set(backends.MODES)}
+    named = {*workloads.names(), *(f"{name}+{recipe}" for name in workloads.names() for recipe in RECIPES)}
+    known = {"--backend": set(backends.REGISTRY), "--workload": named, "--mode": set(backends.MODES)}
     for page, text in PAGES.items():
         for verb, *words in filter(None, commands(text, "stepwatch")):
             for flag, names in known.items():

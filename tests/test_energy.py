@@ -15,6 +15,7 @@ from test_table import CASE, ROUNDS, STEADY, pilot, row_of, run_of, sample
 from test_trial import GOOD, Fake, inspected
 
 from bench import energy, joules, measuring, records, sensors, table
+from bench.backend import install
 from bench.energy import Counter, Meter, NoJoules
 from bench.messages import Inspect, Inspected, Warmed
 from bench.records import Pilot, Record, latest
@@ -294,7 +295,7 @@ def test_without_zeus_nothing_is_done(device: str, lacking: str, monkeypatch: py
         monkeypatch.setitem(sys.modules, "zeus", folder)
     world = World()
     found = energy.measure(device, world.train, repeat(None), lambda: None, calls=5, steps=1, limit=20.0)
-    assert found == Energy(None, reason="zeus is not installed: pip install 'stepwatch[energy]'", absent=True)
+    assert found == Energy(None, reason=f"zeus is not installed: {install('energy')}", absent=True)
     assert world.steps == 0
 
 

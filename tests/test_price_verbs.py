@@ -16,6 +16,7 @@ from test_command_line import contents, one_line
 from test_price_checks import HEADER, Item
 
 from bench.__main__ import main
+from bench.backend import install
 from bench.prices import asked, book
 from bench.prices.book import Price
 from bench.verbs import price_books
@@ -449,7 +450,7 @@ def test_refresh_without_gpuhunt_says_what_to_install(
     capsys: Said, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gpuhunt", None)
-    refused(capsys, "refresh", "--yes", words=("gpuhunt", "pip install 'stepwatch[prices]'"))
+    refused(capsys, "refresh", "--yes", words=("gpuhunt", install("prices")))
     assert list(here.iterdir()) == []
 
 

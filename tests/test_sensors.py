@@ -211,6 +211,7 @@ def driver(monkeypatch: pytest.MonkeyPatch, *, fails: str = "", running: tuple[i
         "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=pid) for pid in running],
         "nvmlDeviceGetClockInfo": 1980,
         "nvmlDeviceGetPowerUsage": 350_500,
+        "nvmlDeviceGetCudaComputeCapability": (7, 5),
         "nvmlDeviceGetTemperature": 41,
         "nvmlDeviceGetCurrentClocksThrottleReasons": 4,
     }
@@ -253,6 +254,13 @@ def test_a_gpu_s_state_and_who_else_computes_on_it(
     assert calls[-1] == "nvmlShutdown"
 
 
+@pytest.mark.parametrize(("fails", "found"), [("", (7, 5)), ("nvmlDeviceGetCudaComputeCapability", None)])
+def test_what_a_gpu_can_compute(fails: str, found: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = driver(monkeypatch, fails=fails)
+    assert sensors.capability() == found
+    assert calls[-1] == "nvmlShutdown"
+
+
 def test_nobody_asks_the_driver_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = driver(monkeypatch)
     assert Watcher("cpu").ended().gpu is None
@@ -267,7 +275,7 @@ def test_the_device_is_the_one_that_the_process_was_shown(
     if seen is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
     calls = driver(monkeypatch)
-    assert sensors._gpu() is not None
+    assert sensors._asked(sensors._gpu) is not None
     assert f"nvmlDeviceGetHandle{call}" in calls
 
 
@@ -277,5 +285,5 @@ def test_the_device_is_the_one_that_the_process_was_shown(
 def test_a_driver_that_refuses_tells_nothing(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     calls = driver(monkeypatch, fails=fails)
-    assert sensors._gpu() is None
+    assert sensors._asked(sensors._gpu) is None
     assert ("nvmlShutdown" in calls) is (fails != "nvmlInit")  # what was opened is closed

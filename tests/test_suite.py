@@ -70,6 +70,10 @@ BAD: dict[str, tuple[str | bytes, Sequence[str]]] = {
     "a search of another name": (source({"batch": '"largest"'}), ["'largest'", "$.matrix[0].batch"]),
     "a search and one of its batches": (source({"batch": '"auto"'}, {"batch": "[64]"}), ["batch 64' is there twice"]),
     "workload": (source({"workload": '["mpl"]'}), ["no workload 'mpl'", "cnn", "mlp_dropout", "did you mean"]),
+    "a recipe in the workload's name": (
+        source({"workload": '["mlp+l2"]'}),
+        ["matrix[0]", "'mlp+l2'", 'an axis of its own, recipe = ["l2"]'],
+    ),
     "backend": (source({"backend": '["pytorch"]'}), ["no backend 'pytorch'", "null, tensorflow, torch"]),
     "mode": (source({"mode": '["fast"]'}), ["no mode 'fast'", "matrix[0]", "eager", "graph", "compiled"]),
     "phase": (source({"phase": '["test"]'}), ["no phase 'test'", "matrix[0]", "train", "infer"]),
@@ -356,6 +360,26 @@ def test_a_filter_that_names_nothing(filters: Filters, word: str) -> None:
         plan(WIDE, MACHINE, filters)
     assert word in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_filter_may_name_a_recipe_too() -> None:
+    matrix = Matrix(workload=("mlp", "cnn"), backend=("torch",), phase=("train",), recipe=("plain", "l2"))
+    for asked, kept in (
+        (("cnn",), [("cnn", "plain"), ("cnn", "l2")]),
+        (("cnn+l2",), [("cnn", "l2")]),
+        (("mlp", "cnn+l2"), [("mlp", "plain"), ("mlp", "l2"), ("cnn", "l2")]),
+    ):
+        found = plan(made(matrix), MACHINE, Filters(workload=asked))
+        assert [(one.case.workload, one.case.recipe) for one in found] == kept
+    with pytest.raises(BenchError, match="filters leave none"):
+        plan(made(matrix), MACHINE, Filters(workload=("cnn+clip",)))
+
+
+def test_no_latency_of_a_step_among_several_in_a_call() -> None:
+    matrix = Matrix(workload=("mlp",), backend=("jax",), measure=("throughput", "latency"), steps_per_call=(1, 8))
+    found = {(one.case.measure, one.case.steps_per_call): one for one in plan(made(matrix), MACHINE)}
+    assert [key for key, one in found.items() if one.status == "unsupported"] == [("latency", 8)]
+    assert "use steps_per_call 1" in found["latency", 8].reason
 
 
 def test_a_gpu_that_the_filters_leave_out_is_not_asked_for() -> None:

@@ -254,6 +254,26 @@ def test_unsteady_once_more_than_a_quarter_drift(drifting: int, status: str) -> 
     assert (f"{drifting} of 6 processes" in row.reason) is (status == "unsteady")
 
 
+OTHER = replace(CASE, backend="jax", mode="compiled")
+
+
+@pytest.mark.parametrize(
+    ("proofs", "alone"),
+    [
+        ([proof(CASE, fp64=None)], True),
+        ([proof(CASE)], False),
+        ([proof(CASE, fp64=None), proof(OTHER)], False),
+        ([proof(CASE, fp64=None), proof(OTHER, fp64=None)], True),
+        ([proof(CASE, fp64=None), proof(replace(OTHER, recipe="l2"))], True),  # other work
+        ([], False),  # a record that is not there says nothing of the work
+    ],
+)
+def test_what_was_held_against_nothing_says_so(proofs: list[Record], alone: bool) -> None:
+    run = run_of(CASE, OTHER, replace(OTHER, recipe="l2"))
+    row = rows_of(run, [*proofs, *STEADY])[0]
+    assert (row.status, "held against nothing" in row.reason) == ("ok", alone)
+
+
 def test_unsteady_comes_before_skipped() -> None:
     row = row_of([pilot(CASE), *(sample(CASE, number, DRIFTING) for number in range(4))])
     assert row.status == "unsteady"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -694,6 +695,31 @@ def test_golden_evidence_is_made_by_stepwatch_s_own_alone(offered: Offered, monk
     assert [one.backend for one in found] == [tuple(backends.REGISTRY)] * 2
     assert [one.workload for one in found] == [tuple(workloads.shipped()), ("cnn",)]
     assert parity.golden(workloads.get("wide")) is None
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code", "written"),
+    [
+        (("ok", "ok"), 0, True),
+        (("ok", "unsupported"), 0, True),  # what a backend lacks is no proof that does not hold
+        (("unsupported", "unsupported"), 3, False),
+        (("ok", "parity_failed"), 1, False),
+        (("ok", "timeout"), 3, False),
+    ],
+)
+def test_golden_evidence_is_written_where_every_proof_that_there_is_held(
+    statuses: tuple[str, ...], code: int, written: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter(statuses)
+    wrote: list[object] = []
+    subject = SimpleNamespace(workload="mlp", backend="torch", mode="eager", layout="flat")
+    monkeypatch.setattr(verb, "_subjects", lambda *_: ([subject] * len(statuses), []))
+    monkeypatch.setattr(verb, "_feed", lambda *_: Path())
+    monkeypatch.setattr(verb, "_prove", lambda *_, **__: (next(said), ("-",) * 5))
+    monkeypatch.setattr(verb, "_write", wrote.append)
+    told = {"device": "cpu", "batch": None, "fresh": False, "deadline": 1.0}
+    assert verb.execute(Filters(), write_golden=True, **told) == code  # type: ignore[arg-type]
+    assert bool(wrote) is written
 
 
 def test_parity_of_everything_has_theirs_too(offered: Offered, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ NATIVE = {
 
 
 KERAS_LACKS = {
-    "eager": "Keras on JAX always compiles its steps",
+    "eager": "JAX without jit dispatches one primitive at a time, under Keras too: for debugging, not for use",
     "graph": "Keras has graphs of its own on TensorFlow alone",
     "nchw": "Keras keeps images channels-last by default, and that order is kept; keras-torch alone has both",
     "steps_per_call": "Keras's train_on_batch makes one step a call",

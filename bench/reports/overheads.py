@@ -58,7 +58,7 @@ KERAS = Kind(
     "engine",
     ("workload", "phase", "batch", "engine", "mode", "layout"),
     "Keras as its users run it: `train_on_batch`, which brings the loss to the host in every step, and "
-    "`predict_on_batch`, which brings the logits. Its SGD is the stock one, but where the rate follows a schedule; "
+    "`predict_on_batch`, which brings the logits. Its SGD is the stock one, but in some recipes; "
     "its Adam adds epsilon elsewhere than the algorithm that all others run, and is subclassed to do the same.",
 )
 RECIPES = Kind(
@@ -67,7 +67,8 @@ RECIPES = Kind(
     "recipe",
     "plain",
     ("workload", "recipe", "backend", "mode", "layout", "batch"),
-    "The same step with one thing added, in training; each is proved to be the same work in every backend.",
+    "The same step with one thing added, in training; where several backends or modes are in the run, it is proved "
+    "that it is the same work in all of them.",
 )
 INPUTS = Kind(
     "What input from the host costs",

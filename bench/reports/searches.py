@@ -6,7 +6,7 @@ from tabulate import tabulate
 
 from bench.reports.markdown import SOUND, digits, plain
 from bench.reports.names import called
-from bench.search import BEST, FORETOLD, LONGEST_STEP, Search
+from bench.search import BEST, LONGEST_STEP, Search
 from bench.table import Report, Row
 
 TITLE = "The search for a batch"
@@ -14,7 +14,8 @@ HEAD = ("workload", "phase", "program", "largest that fitted", "it ended because
 NOTE = (
     f'`batch = "auto"`: each batch is twice the one before, until one does not fit or its step takes over '
     f"{LONGEST_STEP:g} s. What fits, fits beside the batches of its feed. The pilots choose the {BEST} best; these and "
-    f"the largest are measured in rounds. First losses of batches over {FORETOLD} are not held against a proof."
+    "the largest are measured in rounds. First losses of batches over 64, of large models over 16, are not held "
+    "against a proof."
 )
 
 

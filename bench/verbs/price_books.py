@@ -13,6 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from bench.backend import install
 from bench.errors import BenchError
 from bench.prices import book, catalogues, checks, listing
 from bench.prices.catalogues import Item, Source
@@ -122,7 +123,7 @@ def _items(folder: Path | None, providers: Sequence[str]) -> list[Item]:
     try:
         from gpuhunt import Catalog
     except ImportError:
-        raise BenchError("refresh wants gpuhunt, which is not installed: pip install 'stepwatch[prices]'") from None
+        raise BenchError(f"refresh wants gpuhunt, which is not installed: {install('prices')}") from None
     if folder is not None and not providers:
         providers = [name for name in PROVIDERS if (folder / f"{name}.csv").exists()]
         if not providers:

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from bench.errors import Unsupported
+from bench.errors import NoGpu
 from bench.program import Facts, Settings
 
 
@@ -52,9 +52,7 @@ def after_import(settings: Settings) -> Facts:
     try:
         device = jax.devices("gpu" if settings.device == "gpu" else "cpu")[0]
     except RuntimeError as error:
-        raise Unsupported(
-            f"this JAX sees no GPU ({error}): install its CUDA build, pip install 'stepwatch[gpu]'"
-        ) from None
+        raise NoGpu(f"jax {jax.__version__} ({error})", "jax jaxlib") from None
     return Facts(
         threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else settings.threads,
         device_name="cpu" if device.platform == "cpu" else device.device_kind,

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from bench.errors import Unsupported
+from bench.errors import NoGpu
 from bench.program import Facts, Settings
 
 
@@ -34,7 +34,7 @@ def after_import(settings: Settings) -> Facts:
     if settings.device == "gpu":
         found = tf.config.list_physical_devices("GPU")
         if not found:
-            raise Unsupported("this TensorFlow sees no GPU: install its CUDA build, pip install 'stepwatch[gpu]'")
+            raise NoGpu(f"tensorflow {tf.__version__}", "tensorflow-cpu")
         gpu = found[0]
         tf.config.experimental.set_memory_growth(gpu, True)
         device_name = tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)

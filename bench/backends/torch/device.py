@@ -5,7 +5,7 @@ import shutil
 import sys
 from typing import Any
 
-from bench.errors import Unsupported
+from bench.errors import NoGpu, Unsupported
 from bench.program import Facts, Settings
 
 
@@ -24,9 +24,7 @@ def after_import(settings: Settings) -> Facts:
     import torch
 
     if settings.device == "gpu" and not torch.cuda.is_available():
-        raise Unsupported(
-            f"torch {torch.__version__} sees no GPU: install its CUDA build, pip install 'stepwatch[gpu]'"
-        )
+        raise NoGpu(f"torch {torch.__version__}", "torch")
     # Flushing is a register of each thread, inherited when a thread starts: set it before any pool does.
     torch.set_flush_denormal(True)
     torch.set_num_threads(settings.threads)
