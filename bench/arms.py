@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from bench import backends
 from bench.case import Case
 from bench.errors import BenchError
+from bench.run import variables
 
 SETTINGS = ("mode", "precision", "layout", "threads")  # of a case; every other flag is an environment variable
 
@@ -66,8 +67,8 @@ class Arm(Struct, frozen=True):
 
 
 def inherited(base: Arm) -> dict[str, str]:
-    """What the candidate finds in the variables that the base is given, and in those that say where modules are."""
-    names = sorted({*base.launch.environment, "PYTHONPATH"})
+    """What the candidate finds in the variables that the base is given, and in those that may change what is done."""
+    names = sorted({*base.launch.environment, "PYTHONPATH", *variables()})
     return {name: os.environ[name] for name in names if name in os.environ}
 
 

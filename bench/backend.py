@@ -25,7 +25,8 @@ NO_SEVERAL = "a loader brings one batch at a time: with input host use steps_per
 FLAT = "flat"  # the layout of a model without images, and of a backend that has no layer for them
 DEVICES = ("cpu", "gpu")
 INPUTS = ("resident", "host")
-EVERY = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "CUDA_CACHE_PATH", "OMP_NUM_THREADS")  # that every adapter sets
+SHOWN = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "CUDA_CACHE_PATH")  # that every worker sets
+EVERY = (*SHOWN, "OMP_NUM_THREADS")  # that every framework's does
 OWN = "own"  # the workload, mode, precision and layout of a file of the user's own: it alone knows them
 
 

@@ -56,7 +56,11 @@ def make(folder: Path, out: Path | None, deadline: float) -> tuple[Comparison, P
             control=guard,
             base=base,
             candidate=candidate,
-            differences=(*arms.differences(base, candidate), f"stored at {run.started} -> measured now"),
+            differences=(
+                *arms.differences(base, candidate),
+                *_variables(run),
+                f"stored at {run.started} -> measured now",
+            ),
             protocol=run.suite.protocol,
             machine=here,
             commit=runs.commit(),
@@ -95,6 +99,14 @@ def _invalid(folder: Path, why: str) -> BenchError:
 def _difference(then: Machine, now: Machine) -> str:
     name = next(name for name in Machine.__struct_fields__ if getattr(then, name) != getattr(now, name))
     return f"{name} was {getattr(then, name)}, is {getattr(now, name)}"
+
+
+def _variables(run: Run) -> list[str]:
+    """Those of the frameworks that were otherwise then: a cause that no control cell sees."""
+    then, now = run.variables, runs.told(p.case.backend for p in run.planned)
+    names = sorted({*then, *now})
+    said = [(name, then.get(name, "unset"), now.get(name, "unset")) for name in names]
+    return [f"{name}={old} -> {new}" for name, old, new in said if old != new]
 
 
 def _check_rows(folder: Path, run: Run, found: dict[Key, Record], wanted: int) -> None:

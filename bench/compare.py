@@ -107,9 +107,11 @@ def _remark(found: Sequence[Row | None], changed: bool, interval: stats.Interval
         return Remark("new")
     if changed:
         return Remark("changed", "another workload under the same name")
-    if interval is None:
-        return Remark()
-    return Remark("slower" if interval[0] > 1 else "faster" if interval[1] < 1 else "")
+    both = ("first", first), ("this", last)
+    why = "; ".join(f"{which} {row.status}: {row.reason}" for which, row in both if row.status == "unsteady")
+    if interval is None or first.disturbed or last.disturbed:  # a neighbour's doing is no step's
+        return Remark("", why)
+    return Remark("slower" if interval[0] > 1 else "faster" if interval[1] < 1 else "", why)
 
 
 def check(runs: Sequence[Stored], *, anyway: bool) -> list[str]:

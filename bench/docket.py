@@ -45,10 +45,10 @@ class Docket:
                 exit_code=4,
             )
         for path, digest in self.comparison.digests.items():
-            if programs.digest(Path(path)) != digest:
-                raise BenchError(
-                    f"INVALID: {path} was changed while the gate measured it; start a new gate", exit_code=4
-                )
+            there = Path(path).exists()
+            if not there or programs.digest(Path(path)) != digest:
+                what = "changed" if there else "removed"
+                raise BenchError(f"INVALID: {path} was {what} while the gate measured; start a new gate", exit_code=4)
         was = self.comparison.candidate.revision
         if was and (now := revisions.present()) != was:
             raise BenchError(

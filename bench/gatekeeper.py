@@ -51,10 +51,13 @@ class Gatekeeper:
                 name = f"{label(group[0])} {arm.name} proof"
                 self._work(name, EXPECTED["proof"], partial(self._prove, arm, group), self._proved(arm, group))
             for pairing in pilots:
+                if pairing == comparison.control and self._hopeless():
+                    continue
                 case = pairing.candidate
                 name = f"{label(pairing)} {case.phase} {case.measure} {case.batch} pilots"
                 self._work(name, EXPECTED["pilot"], partial(self.pilot, pairing), self.docket.piloted(pairing))
-            self._stage(first)
+            if not self._hopeless():
+                self._stage(first)
             if suspects := self.suspects():
                 second = stages.turns(comparison, (*suspects, comparison.control), 2)
                 self.watch.extend(sum(turn.expected for turn in second), len(second))
@@ -67,6 +70,10 @@ class Gatekeeper:
                 if isinstance(making, proofs.Making):
                     making.abandon()
             self.docket.close()
+
+    def _hopeless(self) -> bool:
+        """Whether no cell is left that could have a verdict, so that the control has nothing to guard."""
+        return all(map(self.docket.lost, self.comparison.pairings))
 
     def _recall(self) -> None:
         """What a stored run says of its cases, put on record as the base's."""

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from bench.arms import SETTINGS, Arm, Launch
 from bench.errors import BenchError
 from bench.process import environment
 
+SUFFIXES = {".pyc", *SOURCE_SUFFIXES, *EXTENSION_SUFFIXES}
 NEEDED = 60.0  # seconds for an interpreter to say what it has; frameworks are looked for, not imported
 # Run by the arm's own interpreter: its Python, and the distributions that it has of those that are asked for. Of the
 # backends of other packages it has rows of its own.
@@ -112,12 +114,21 @@ def other_flags(words: Sequence[str], names: Iterable[str]) -> Arm:
                 f"both arms would be the same{instead}"
             )
     for folder in filter(None, variables.get("PYTHONPATH", "").split(os.pathsep)):
-        if not Path(folder).exists():
-            raise BenchError(f"--base-flags PYTHONPATH: there is no {folder}; name a folder that holds what to import")
+        if not _holds_modules(Path(folder)):
+            raise BenchError(
+                f"--base-flags PYTHONPATH: {folder} holds nothing to import; name a folder of modules or packages"
+            )
     changed = {name: value for name, value in variables.items() if os.environ.get(name) != value}
     if not flags and not changed:
         raise BenchError(f"--base-flags {' '.join(words)}: that is so already; two identical arms compare nothing")
     return _asked("base", Launch(environment=changed), flags, names)
+
+
+def _holds_modules(path: Path) -> bool:
+    """Whether modules may be imported from there: a folder that holds one or a folder, or a zip file."""
+    if not path.is_dir():
+        return path.is_file()
+    return any(inside.is_dir() or inside.suffix in SUFFIXES for inside in path.iterdir())
 
 
 def check_differs(base: Arm, against: Arm) -> None:
@@ -144,8 +155,9 @@ def _asked(name: str, launch: Launch, flags: dict[str, str], names: Iterable[str
     packages = [package for row in rows for package in row.packages]
     where = "" if launch.python == sys.executable else f" in {launch.python}"
     command = [launch.python, "-c", ASK, *map(json.dumps, (distributions, packages, theirs))]
+    told = environment(launch)  # may itself want to write: no fault of the interpreter's
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=NEEDED, env=environment(launch))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=NEEDED, env=told)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"the {name} arm's interpreter {launch.python} does not run: {error}") from None
     if done.returncode or not done.stdout.strip():

@@ -41,7 +41,7 @@ class Comparison(Struct, frozen=True):
 
     `left_out`: cases of the suite that are no cells, with the reason. `digests`: of files that must not change
     meanwhile, by path. `against`: the folder of a stored run that is the base, empty where both arms are measured.
-    `inherited`: what the candidate finds in the variables that the base is given, and in PYTHONPATH. `declared`: the
+    `inherited`: what the candidate finds in the variables that count, see `arms.inherited`. `declared`: the
     workloads of other packages, the same for both arms.
     """
 

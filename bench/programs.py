@@ -50,7 +50,7 @@ def look(
 
 
 def digest(file: Path) -> str:
-    """Of the file's content; `BenchError` where it cannot be read."""
+    """Of the content of a program's file; `BenchError` where it cannot be read."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     except OSError as error:

@@ -1,6 +1,7 @@
 """Another revision of the user's repository, checked out beside it for as long as a gate takes."""
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -20,12 +21,16 @@ def commit_of(revision: str) -> str:
 def present() -> str:
     """The commit that is checked out here; where files differ from it, or sources are not in it, with their digest."""
     named = _git("describe", "--always", "--dirty", "--exclude=*") or "unknown"
-    folder = str(top())
-    changed = (_git("-C", folder, "diff", "--binary", "HEAD") or "").encode()
-    for name in (_git("-C", folder, "ls-files", "--others", "--exclude-standard", "*.py") or "").splitlines():
-        path = Path(folder, name)
-        changed += name.encode() + (path.read_bytes() if path.is_file() else b"")
-    return f"{named}-{hashlib.sha256(changed).hexdigest()[:7]}" if changed else named
+    inside = ("-C", str(top()))
+    # As bytes: a file's text, and a file's name, may be in any encoding.
+    changed, _ = _said(*inside, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
+    listed, _ = _said(*inside, "ls-files", "-z", "--others", "--exclude-standard", "*.py")
+    others = [name for name in (listed or b"").split(b"\0") if name]
+    digest = hashlib.sha256(changed or b"")
+    for name in others:
+        path = top() / os.fsdecode(name)
+        digest.update(name + (path.read_bytes() if path.is_file() else b""))
+    return f"{named}-{digest.hexdigest()[:7]}" if changed or others else named
 
 
 def same(commit: str) -> bool:
@@ -42,10 +47,10 @@ def check_holds(commit: str, path: str) -> None:
 
 def top() -> Path:
     """The folder of the repository around the present one; `BenchError` where there is none."""
-    found = _git("rev-parse", "--show-toplevel")
+    found, why = _said("rev-parse", "--show-toplevel")
     if found is None:
-        raise BenchError("--base-ref wants a git repository around the present folder, found none")
-    return Path(found).resolve()
+        raise BenchError(f"--base-ref wants a git repository around the present folder, found none: {why}")
+    return Path(os.fsdecode(found.removesuffix(b"\n"))).resolve()
 
 
 def check_out(commit: str, folder: Path) -> Path:
@@ -53,8 +58,11 @@ def check_out(commit: str, folder: Path) -> Path:
     inside = Path.cwd().resolve().relative_to(top())
     remove(folder)  # what a gate that was killed has left
     _git("worktree", "prune")
-    if folder.exists() or _git("worktree", "add", "--detach", "--force", str(folder.absolute()), commit) is None:
-        raise BenchError(f"--base-ref {commit} cannot be checked out into {folder}; remove that folder if it is there")
+    if folder.exists():
+        raise BenchError(f"--base-ref {commit} is to be checked out into {folder}, which is there: remove it")
+    made, why = _said("worktree", "add", "--detach", "--force", str(folder.absolute()), commit)
+    if made is None:
+        raise BenchError(f"--base-ref {commit} cannot be checked out into {folder}: {why}")
     return folder.absolute() / inside
 
 
@@ -64,9 +72,16 @@ def remove(folder: Path) -> None:
 
 
 def _git(*words: str) -> str | None:
-    """What git says; None where it fails or is not there."""
+    """What git says in a line; None where it fails."""
+    found, _ = _said(*words)
+    return None if found is None else os.fsdecode(found).strip()
+
+
+def _said(*words: str) -> tuple[bytes | None, str]:
+    """What git says, None where it fails, and the last line of why; `BenchError` where there is no git."""
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True)
+        done = subprocess.run(["git", *words], capture_output=True)
     except FileNotFoundError:
         raise BenchError("--base-ref wants git, found none; install it") from None
-    return done.stdout.strip() if done.returncode == 0 else None
+    why = (done.stderr.decode(errors="replace").strip().splitlines() or ["git did not say why"])[-1]
+    return (done.stdout if done.returncode == 0 else None), why

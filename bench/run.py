@@ -93,9 +93,13 @@ def create(
     for workload in declared:
         versions |= workloads.OTHERS.source(workload.name)
     known = suite, tuple(planned), machine, filters, versions, commit(), harness()
-    ours = {name for p in planned for name in backends.get(p.case.backend).sets}
-    told = {name: value for name, value in variables().items() if name not in ours}
-    return Run(*known, deadline, now(), better, programs, declared, told)
+    return Run(*known, deadline, now(), better, programs, declared, told(p.case.backend for p in planned))
+
+
+def told(backends_: Iterable[str]) -> dict[str, str]:
+    """What the shell tells these backends' frameworks, but for what their adapters set themselves."""
+    ours = {name for one in backends_ for name in backends.get(one).sets}
+    return {name: value for name, value in variables().items() if name not in ours}
 
 
 def variables() -> dict[str, str]:

@@ -71,7 +71,7 @@ def most(planned: Iterable[Planned], cases: Iterable[Case]) -> int:
 
 def foretold(run: Run, case: Case) -> bool:
     """Whether a proof covers the case's own batches too: all but the large ones of a search."""
-    return case.batch <= run.workload(case.workload).proof.foretold or not _planned(run, case).searched
+    return not _planned(run, case).searched or case.batch <= run.workload(case.workload).proof.foretold
 
 
 def why_not(run: Run, case: Case, records: dict[Key, Record]) -> str:

@@ -1,4 +1,5 @@
-"""What pytest-benchmark would end in a traceback for, said in a line: nothing to compare with, no such suite.
+"""What pytest-benchmark would end in a traceback for, or pass over in silence, said in a line: nothing to compare with,
+no case in it that is measured now, no such suite.
 
 `--benchmark-compare-fail` alone compares with the run that was saved last, so that one flag is enough to fail.
 """
@@ -35,6 +36,24 @@ def check_suite() -> None:
         suite.plan(suite.load(suite.find(name)), machine.read())
     except BenchError as error:
         raise pytest.UsageError(f"STEPWATCH_SUITE={name}: {error}") from None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """pytest-benchmark compares the cases that have the same name in the stored run, and passes over the others."""
+    config, names = session.config, {item.nodeid for item in session.items}
+    if not getattr(config.option, "benchmark_compare_fail", None) or not names:
+        return
+    compared: dict[object, dict[str, object]] = config._benchmarksession.compared_mapping  # type: ignore[attr-defined]
+    known = {name for found in compared.values() for name in found}
+    if not names & known:
+        where = ", ".join(map(str, compared))
+        raise pytest.UsageError(
+            f"none of the {len(names)} cases is in {where}: nothing would be compared; another suite, other cores or "
+            "another folder? Save a run of these by --benchmark-autosave without --benchmark-compare-fail"
+        )
+    if absent := sorted(names - known):
+        words = f"{len(absent)} of {len(names)} cases are not compared, the stored run lacks them: {', '.join(absent)}"
+        config.issue_config_time_warning(pytest.PytestWarning(words), stacklevel=2)
 
 
 def stored(config: pytest.Config) -> bool:

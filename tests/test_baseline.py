@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from seeding import Copy
 from test_gatekeeper import copied, slower
 
-from bench import gate, pairs
+from bench import baseline, gate, pairs
+from bench import run as runs
 from bench.records import Sample
 
 CONTROL = {"backend": ["control"], "phase": ["infer"], "batch": [64]}
@@ -47,6 +49,17 @@ def test_what_got_slower_since_fails_and_only_the_candidate_is_measured(
     for pair in (r for r in records if isinstance(r, pairs.Pair) and r.case.backend == "null"):
         number = pair.number if pair.stage == 1 else gate.FIRST[0] + pair.number
         assert list(pair.base.wall_ns) == samples[number]["wall_ns"]
+
+
+def test_a_variable_that_was_otherwise_is_named(made: tuple[Copy, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control, which is NumPy, does not see it."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    run = replace(runs.read_folder(made[1]), variables={"XLA_FLAGS": "--x", "MALLOC_ARENA_MAX": "2"})
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    assert baseline._variables(run) == ["XLA_FLAGS=--x -> unset"]
+    monkeypatch.setenv("XLA_FLAGS", "--y")
+    assert baseline._variables(run) == ["XLA_FLAGS=--x -> --y"]
+    assert baseline._variables(replace(run, variables={})) == ["MALLOC_ARENA_MAX=unset -> 2", "XLA_FLAGS=unset -> --y"]
 
 
 def test_nothing_else_says_what_the_cells_are(made: tuple[Copy, Path]) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from test_table import CASE, JAX, MACHINE, failure, pilot, rounds_of, run_of, sample
+from test_table import CASE, JAX, MACHINE, failure, pilot, rounds_of, run_of, sample, sensed
 
 from bench import folder as folders
 from bench import stats
 from bench.__main__ import main
 from bench.case import Case
-from bench.records import Ledger, Record
+from bench.records import Ledger, Record, Sample
 from bench.run import Run
 from bench.suite import Planned
 
@@ -63,6 +63,21 @@ def test_what_moved_came_and_went(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "Advisory, no verdict" in page and "stepwatch gate" in page
     assert "6 cases: 1 failing, 1 vanished, 1 new, 1 slower, 1 faster." in page
     assert "PASS" not in page and "FAIL" not in page
+
+
+def test_a_busy_neighbour_is_no_slower_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = times(1)
+    alone = [replace(r, sensed=sensed(0.0)) if isinstance(r, Sample) else r for r in times(1.2)]
+    beside = [replace(r, sensed=sensed(1.0)) if isinstance(r, Sample) else r for r in times(1.2)]
+    drifting = [pilot(CASE), *(sample(CASE, n, [1.0] * 7 + [1.1] * 6 + [1.2] * 7) for n in range(6))]
+    for place, (after, word, says) in enumerate(
+        ((alone, "slower", ""), (beside, "", "this unsteady: "), (drifting, "faster", "this unsteady: 6 of 6"))
+    ):
+        paths = [kept(tmp_path / f"{place}{n}", run_of(CASE), r) for n, r in enumerate((quiet, after))]
+        (remark,) = told(capsys, *paths)["cases"][0]["remarks"]  # type: ignore[index]
+        assert remark["word"] == word and says in remark["reason"] and bool(says) is bool(remark["reason"])
+        assert main(["compare", *paths]) == 0
+        assert says in capsys.readouterr().out
 
 
 def test_a_case_that_the_first_run_could_not_measure_is_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """A gate from the command line to its exit code, on the null backend, whose arms differ in one variable."""
 
+import errno
 import json
 import os
 import random
@@ -10,7 +11,9 @@ import sys
 import time
 import xml.etree.ElementTree as xml
 from collections.abc import Sequence
+from math import exp
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +21,7 @@ import pytest
 from conftest import ROOT
 from msgspec.structs import replace
 from seeding import Copy
+from test_interpreters import environment, installed
 
 from bench import gate, pairs
 from bench.__main__ import main
@@ -26,6 +30,7 @@ from bench.pairer import Pairer
 from bench.progress import Watch
 from bench.reports.gate import junit
 from bench.stages import Turn
+from bench.verbs import gate as verb
 from bench.verbs.report import judged
 
 PROGRAM = "bench/no_model.py"
@@ -52,6 +57,22 @@ def gated(copy: Copy, *more: str, **matrix: Any) -> "subprocess.CompletedProcess
     return copy.stepwatch("gate", copy.suite(NULL | matrix), *told)
 
 
+def first_pairs(copy: Copy, *base: str) -> list[pairs.Pair]:
+    """Those of the first stage, which alone is measured; without the second a gate has no verdict on such a cell."""
+    copy.change("bench/gatekeeper.py", "if suspects := self.suspects():", "if suspects := []:")
+    told = ("--out", str(copy.out), "--patience", "0", *(base or ("--base-flags", "SLOWER=0")))
+    ended = copy.stepwatch("gate", copy.suite(NULL), *told)
+    assert ended.returncode == 4, ended.stdout + ended.stderr
+    _, records = pairs.read(copy.out)
+    found = [r for r in records if isinstance(r, pairs.Pair) and r.case.backend == "null"]
+    assert len(found) == gate.FIRST[0]
+    return found
+
+
+def slower_by(found: Sequence[pairs.Pair]) -> float:
+    return exp(median(pair.log_ratio for pair in found))
+
+
 def slower(by: float) -> str:
     """A step of 20 us, longer by `by` in the candidate, where the base's variable is unset."""
     return DONE.format(f"round(20_000 * (1.0 if os.environ.get('SLOWER') else {1 + by}))") + SPIN
@@ -62,11 +83,13 @@ def verdicts(copy: Copy) -> tuple[gate.Judgement, pairs.Comparison]:
     return gate.judge(*pairs.cells(comparison, records)), comparison
 
 
-def test_a_slower_candidate_fails(tmp_path: Path) -> None:
+def test_a_slower_candidate_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = copied(tmp_path, slower(0.5))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     ended = gated(copy, "--format", "github")
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert ended.stdout.startswith("::error title=FAIL%3A mlp null eager")
+    assert (tmp_path / "summary.md").read_text() == (copy.out / "gate.md").read_text()
     assert "# FAIL: 1 of 1 cases" in ended.stdout and "SLOWER=0 -> unset" in ended.stdout
     judgement, _ = verdicts(copy)
     (verdict,) = judgement.verdicts
@@ -117,6 +140,26 @@ def test_an_arm_that_dies_midway_is_invalid(tmp_path: Path) -> None:
     (error,) = suite.iter("error")
     assert "the base arm: crashed: the process died of SIGKILL" in error.attrib["message"]
     assert "the base arm" not in ended.stderr.splitlines()[-1]
+
+
+def test_a_disk_that_refuses_is_no_fault_of_the_gate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+
+    monkeypatch.setattr(verb, "_comparison", full)
+    assert main(["gate", "gate", "--base-flags", "mode=eager"]) == 74
+    said = capsys.readouterr().err
+    assert said.startswith("stepwatch: cannot write /tmp/x: No space left on device") and "Traceback" not in said
+
+
+def test_a_job_of_github_s_gets_its_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    assert main(["gate", "gate", "--base-flags", "mode=fast", "--format", "markdown"]) == 2 and not path.exists()
+    assert main(["gate", "gate", "--base-flags", "mode=fast", "--format", "github"]) == 2
+    assert path.read_text().startswith("**stepwatch gate**: no mode 'fast'; there are")
 
 
 def test_a_gate_that_fails_itself_has_no_verdict(tmp_path: Path) -> None:
@@ -192,20 +235,22 @@ def test_a_base_of_stepwatch_s_own_is_the_one_that_is_measured(tmp_path: Path) -
 
 
 def test_whole_processes_in_turn_as_on_a_gpu(tmp_path: Path) -> None:
-    """The way of a GPU, tried on the CPU: one arm's process ends before the other's begins.
-
-    The candidate is the faster one: what is not slower wants no second stage, and half the time.
-    """
-    copy = copied(tmp_path, slower(-1 / 3))
+    """The way of a GPU, tried on the CPU: one arm's process ends before the other's begins."""
+    copy = copied(tmp_path, slower(0.5))
     copy.change("bench/pairer.py", 'if todo[0].candidate.device == "gpu" or docket.baseline:', "if True:")
-    ended = gated(copy)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    _, records = pairs.read(copy.out)
-    found = [record for record in records if isinstance(record, pairs.Pair)]
-    assert found and not any(pair.alternating for pair in found)
+    found = first_pairs(copy)
+    assert not any(pair.alternating for pair in found)
     assert {pair.base_first for pair in found} == {True, False}
-    (verdict,) = verdicts(copy)[0].verdicts
-    assert verdict.word == "PASS" and verdict.ratio == pytest.approx(1 / 1.5, abs=0.1)
+    assert slower_by(found) == pytest.approx(1.5, abs=0.1)
+
+
+def test_the_base_is_measured_by_its_own_interpreter(tmp_path: Path) -> None:
+    here = "__import__('sys').prefix.endswith('twin')"
+    copy = copied(tmp_path / "copy", DONE.format(f"round(20_000 * (1.0 if {here} else 1.5))") + SPIN)
+    installed(environment(tmp_path / "twin"), "made-up", "1.0", "0" * 8)
+    found = first_pairs(copy, "--base-env", str(tmp_path / "twin"))
+    assert slower_by(found) == pytest.approx(1.5, abs=0.1)
+    assert any(line.startswith("installed files") for line in pairs.read(copy.out)[0].differences)
 
 
 @pytest.mark.long
@@ -308,7 +353,7 @@ def test_the_recipe_for_github_comments_as_it_asks_leave_to() -> None:
     ours = (ROOT / ".github/workflows/regression.yml").read_text()
     step = ours[ours.index("      - name: comment\n") : ours.index("      - uses: actions/upload")]
     assert "pull-requests: write" in CI and step in CI and "github-actions[bot]" in CI
-    assert "> gate-comment.md" in CI
+    assert "--body-file gate/gate.md" in CI
 
 
 def test_the_recipe_for_gitlab_holds_the_branch_against_where_it_began() -> None:

@@ -88,11 +88,39 @@ def test_more_threads_than_cores_are_refused_as_in_a_suite(monkeypatch: pytest.M
         interpreters.other_flags(["threads=0"], ["null"])
 
 
+@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_CACHE_PATH"])
+def test_a_program_s_worker_sets_variables_too(name: str) -> None:
+    with pytest.raises(BenchError, match=rf"{name}: Stepwatch sets it itself in every worker of model\.py"):
+        interpreters.other_flags([f"{name}=0"], ["model.py"])
+
+
+def test_a_cache_that_cannot_be_written_is_not_the_interpreter_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(launch: object) -> None:
+        raise PermissionError(13, "Permission denied", "/cache")
+
+    monkeypatch.setattr(interpreters, "environment", refuse)
+    with pytest.raises(PermissionError):
+        interpreters.candidate(["null"])
+
+
+def test_variables_that_change_what_a_framework_does_are_part_of_a_gate(
+    candidate: Arm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert "XLA_FLAGS" not in arms.inherited(candidate)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    assert arms.inherited(candidate)["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=true"
+
+
 def test_a_place_for_modules_that_changes_none_is_no_difference(tmp_path: Path, candidate: Arm) -> None:
     """A base that falls back to the Stepwatch that runs, or is a copy of it, would pass whatever the candidate does."""
-    with pytest.raises(BenchError, match=f"PYTHONPATH: there is no {tmp_path}/typo; name a folder"):
+    with pytest.raises(BenchError, match=f"PYTHONPATH: {tmp_path}/typo holds nothing to import; name a"):
         interpreters.other_flags([f"PYTHONPATH={tmp_path}/typo"], ["null"])
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("")
+    with pytest.raises(BenchError, match=f"PYTHONPATH: {tmp_path}/empty holds nothing to import; name a"):
+        interpreters.other_flags([f"PYTHONPATH={tmp_path}/empty"], ["null"])
+    (tmp_path / "empty" / "nobodys.py").write_text("")
     shutil.copytree(Path(interpreters.__file__).parent, tmp_path / "copy" / "bench")
     for name in ("empty", "copy"):
         same = interpreters.other_flags([f"PYTHONPATH={tmp_path / name}"], ["null"])

@@ -1,6 +1,7 @@
 """Files of the user's own, through the command line: good ones have rows, bad ones one clear line and never a time."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -203,6 +204,46 @@ def test_a_step_that_cannot_be_timed_has_no_time(body: str, says: str, here: Pat
     assert row["step_ms"] == "" and says in row["reason"]
 
 
+GOES_ON = """
+    import queue
+    import threading
+    import numpy as np
+    def make_step():
+        x, waiting = np.ones((600, 600)), queue.SimpleQueue()
+        def work():
+            while True:
+                waiting.get()() @ x
+        threading.Thread(target=work, daemon=True).start()
+        def step():
+            waiting.put(lambda: x)
+            return 1.0
+        return step
+"""
+NOT_FINITE = "return (x * float('nan')).sum()"
+OTHER_SHAPE = "step.n = getattr(step, 'n', 0) + 1; return np.ones(step.n % 2 + 1)"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (STEP.format(NOT_FINITE), "a weight is not finite"),
+        pytest.param(STEP.format(OTHER_SHAPE), "what a step returns changes", marks=pytest.mark.long),
+        pytest.param(STEP.format("pass"), "a step returned None: nothing says when", marks=pytest.mark.long),
+        pytest.param(GOES_ON, "work goes on after the step returned", marks=pytest.mark.long),
+    ],
+)
+def test_a_gate_of_a_step_that_cannot_be_timed_is_invalid(
+    text: str, says: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write("model.py", text)
+    told = ("--program", path, "--base-flags", "OTHERWISE=1", "--device", "cpu", "--patience", "0", "--out", "gate")
+    assert main(["gate", *told, "--format", "json"]) == 4
+    (cell,) = json.loads(capsys.readouterr().out)["cells"]
+    assert cell["word"] == "INVALID" and says in cell["reason"]
+    # Nothing is left that a control could guard: it is not measured.
+    assert '"backend":"control"' not in Path("gate", "pairs.jsonl").read_text()
+
+
 @pytest.mark.parametrize(
     ("then", "says"),
     [(None, "a step returned None"), ({}, "a step returned {}"), (np.ones(1), r"changes: host \(\), then host \(1,\)")],
@@ -272,22 +313,7 @@ def test_an_input_that_is_no_shape(here: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_step_whose_work_goes_on_in_a_thread_has_no_time(here: Path) -> None:
-    text = """
-        import queue
-        import threading
-        import numpy as np
-        def make_step():
-            x, waiting = np.ones((600, 600)), queue.SimpleQueue()
-            def work():
-                while True:
-                    waiting.get()() @ x
-            threading.Thread(target=work, daemon=True).start()
-            def step():
-                waiting.put(lambda: x)
-                return 1.0
-            return step
-    """
-    (row,) = rows(write("model.py", text), code=3)
+    (row,) = rows(write("model.py", GOES_ON), code=3)
     assert row["step_ms"] == "" and "work goes on after the step returned" in row["reason"]
 
 
@@ -536,10 +562,40 @@ def test_a_tree_that_changes_is_another_revision(tmp_path: Path, monkeypatch: py
     subprocess.run(["git", "add", "."], check=True)
     seen.add(revisions.present())
     assert len(seen) == 4 and all(name.startswith(clean) for name in seen)
-    comparison = SimpleNamespace(harness=run.harness(), digests={}, candidate=SimpleNamespace(revision=clean))
+    digests = {str(tmp_path / "gone.py"): "0123456789ab"}
+    comparison = SimpleNamespace(harness=run.harness(), digests=digests, candidate=SimpleNamespace(revision=clean))
+    with pytest.raises(BenchError, match=r"INVALID: .*gone\.py was removed while the gate measured") as caught:
+        Docket.check_files(SimpleNamespace(comparison=comparison))  # type: ignore[arg-type]
+    assert caught.value.exit_code == 4
+    digests.clear()
     with pytest.raises(BenchError, match=r"INVALID: the working tree was \w+ when") as caught:
         Docket.check_files(SimpleNamespace(comparison=comparison))  # type: ignore[arg-type]
     assert caught.value.exit_code == 4
+
+
+def test_a_tree_is_told_apart_whatever_its_files_and_names_are_written_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table, strange = Path("table.csv"), Path("gr\u00f6\u00dfe \u00fc\n.py")
+    table.write_bytes("gr\u00f6\u00dfe\n".encode("latin-1"))
+    for words in (["init"], ["add", "."], ["commit", "-m", "one"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
+    seen = {revisions.present()}
+    for file, text in ((table, "m\u00e4\u00dfig\n"), (strange, "a = 1\n"), (strange, "a = 2\n")):
+        file.write_bytes(text.encode("latin-1"))
+        seen.add(revisions.present())
+    assert len(seen) == 4
+
+
+def test_git_s_own_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match="found none: fatal: not a git repository"):
+        revisions.top()
+    for words in (["init"], ["commit", "--allow-empty", "-m", "one"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
+    with pytest.raises(BenchError, match=r"cannot be checked out into gate\.base: fatal: "):
+        revisions.check_out("0123456", Path("gate.base"))
 
 
 def test_a_folder_in_the_way_of_a_checkout_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -548,7 +604,7 @@ def test_a_folder_in_the_way_of_a_checkout_is_not_taken_for_it(tmp_path: Path, m
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
     Path("gate.base").mkdir()
     Path("gate.base", "model.py").write_text("")
-    with pytest.raises(BenchError, match=r"cannot be checked out into gate\.base; remove that folder"):
+    with pytest.raises(BenchError, match=r"is to be checked out into gate\.base, which is there: remove it"):
         revisions.check_out(revisions.present(), Path("gate.base"))
     assert Path("gate.base", "model.py").exists()
 

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from msgspec.structs import replace
 from test_compare import kept, times
 from test_table import CASE, JAX, failure, pilot, run_of, sample
 
 from bench.__main__ import main
+from bench.reports import pytest_benchmark
 from bench.reports.pytest_benchmark import stats
+from bench.run import Program
 
 NEEDS = pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed: make setup")
 
@@ -64,6 +67,22 @@ def test_pytest_benchmark_reads_and_compares_it(tmp_path: Path, capsys: pytest.C
     assert done.stdout.count("test_case[mlp-train-throughput-torch") >= 2
 
 
+def test_a_program_of_the_user_s_has_no_commit_of_stepwatch_s() -> None:
+    run = run_of(CASE)
+    assert pytest_benchmark.commit_info(run)["id"] == "abc1234"
+    found = pytest_benchmark.commit_info(replace(run, programs=(Program("model.py", "0", 8, ("train",), False),)))
+    assert (found["id"], found["project"], found["time"]) == ("unversioned", "", None)
+
+
+def test_the_readers_find_what_they_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """github-action-benchmark takes fullname, stats.ops, stddev, rounds and mean; Bencher fullname, mean and stddev."""
+    (entry,) = written(tmp_path / "run", capsys)["benchmarks"][:1]
+    assert entry["fullname"].startswith("suites/test_suites.py::test_case[")
+    for name in ("ops", "stddev", "rounds", "mean"):
+        assert isinstance(entry["stats"][name], int | float), name
+    assert entry["stats"]["ops"] == pytest.approx(1 / entry["stats"]["mean"])
+
+
 def test_one_process_has_no_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = kept(tmp_path / "run", run_of(CASE, rounds=1), [pilot(CASE), sample(CASE, 0, 2.0)])
     assert main(["report", path, "--format", "pytest-benchmark"]) == 0
@@ -104,8 +123,16 @@ def test_a_run_that_was_named_has_to_be_there(tmp_path: Path) -> None:
 def test_a_stored_run_is_compared_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept_ = tmp_path / "store" / "Linux-CPython-3.11-64bit"
     kept_.mkdir(parents=True)
-    (kept_ / "0001_one.json").write_text(json.dumps(written(tmp_path / "one", capsys)))
+    file, stored = kept_ / "0001_one.json", written(tmp_path / "one", capsys)
+    file.write_text(json.dumps(stored))
     ended = suites(tmp_path, "--benchmark-compare=*/0001", FAIL)
+    assert ended.returncode == 4 and ended.stderr.splitlines()[-1] == ""
+    assert "none of the 2 cases is in " in ended.stderr and "nothing would be compared" in ended.stderr
+    ids = suites(tmp_path, "--collect-only", "-q").stdout.splitlines()[0]
+    stored["benchmarks"][0]["fullname"] = ids
+    file.write_text(json.dumps(stored))
+    ended = suites(tmp_path, "--benchmark-compare=*/0001", FAIL)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "nothing is compared" not in ended.stdout and "Comparing against benchmarks from" in ended.stderr
 
 

@@ -19,6 +19,7 @@ from bench.backend import (
     OWN,
     PHASES,
     PRECISIONS,
+    SHOWN,
     Backend,
     install,
 )
@@ -183,7 +184,7 @@ def get(name: str) -> Backend:
     """The registry's row, or that of a user's own file; a `BenchError` with the list of known ones otherwise."""
     if is_own(name):
         frameworks = tuple(name for row in REGISTRY.values() for name in row.distributions)
-        return Backend(name, modes=(OWN,), layouts=(OWN,), packages=(), distributions=frameworks, extra="")
+        return Backend(name, (OWN,), (OWN,), packages=(), distributions=frameworks, extra="", sets=SHOWN)
     row = REGISTRY.get(name) or OTHERS.get(name)
     if row is None:
         raise unknown(name)

@@ -69,7 +69,7 @@ def _ratio(found: tuple[float, tuple[float, float] | None] | None) -> str:
 
 
 def _origin(one: Stored) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in one.run.versions.items())
-    return plain(
-        f"{one.run.machine.cpu}, {one.run.machine.cores} cores; commit {one.run.commit}; {one.run.started}; {versions}"
-    )
+    run = one.run
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    told = "".join(f"; {name}={value}" for name, value in run.variables.items())
+    return plain(f"{run.machine.cpu}, {run.machine.cores} cores; commit {run.commit}; {run.started}; {versions}{told}")

@@ -28,7 +28,7 @@ def markdown(trends: Sequence[Trend]) -> str:
             started, before, after = one.changes[-1]
             change = f"{started[:10]}: {digits(before)} to {digits(after)} ms ({after / before - 1:+.1%})"
         drift = "-" if one.drift is None else f"{one.drift:+.1%}"
-        first, last = digits(points[0].step_ms), digits(points[-1].step_ms)
+        first, last = (digits(p.step_ms) + " unsteady" * (p.status == "unsteady") for p in (points[0], points[-1]))
         seen = points[-1].started[:10]
         if one.series.later:
             seen += f", not in {one.series.later} later"

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from bench.case import Case
+from bench.run import Run
 from bench.status import FAILED
 from bench.table import Report, Row
 
@@ -20,7 +21,7 @@ def render(report: Report) -> str:
     body = {
         "machine_info": {
             "node": "",
-            "machine": machine.cpu,
+            "machine": "",  # the architecture, which a run does not keep
             "processor": machine.cpu,
             "system": machine.system,
             "release": machine.kernel,
@@ -29,19 +30,21 @@ def render(report: Report) -> str:
             "cpu": {"brand_raw": machine.cpu, "count": machine.cores},
             "gpus": [gpu.name for gpu in machine.gpus],
         },
-        "commit_info": {
-            "id": run.commit.removesuffix("-dirty"),
-            "dirty": run.commit.endswith("-dirty"),
-            "time": run.started,
-            "author_time": run.started,
-            "project": "stepwatch",
-            "branch": "(unknown)",
-        },
+        "commit_info": commit_info(run),
         "benchmarks": [entry(row) for row in report.rows if not incomplete(row)],
         "datetime": run.started,
         "version": "5.3.1",
     }
     return msgspec.json.format(msgspec.json.encode(body), indent=4).decode() + "\n"
+
+
+def commit_info(run: Run) -> dict[str, Any]:
+    """Stepwatch's commit; of a run of the user's own programs none, as pytest-benchmark has it without a repository."""
+    unknown = {"time": None, "author_time": None, "branch": "(unknown)"}
+    if run.programs:
+        return {"id": "unversioned", "dirty": False, "project": "", **unknown}
+    dirty = run.commit.endswith("-dirty")
+    return {"id": run.commit.removesuffix("-dirty"), "dirty": dirty, "project": "stepwatch", **unknown}
 
 
 def incomplete(row: Row) -> bool:

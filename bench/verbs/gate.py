@@ -40,6 +40,8 @@ def execute(request: Request) -> int:
     try:
         return _execute(request)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+            raise  # a disk that is full is neither a verdict nor a fault of the gate's
         if isinstance(error, BenchError):
             said = error
         else:
@@ -49,6 +51,7 @@ def execute(request: Request) -> int:
         # Of a request that is wrong only an annotation tells: it is no verdict.
         if request.format in FAILED and (request.format == "github" or said.exit_code == 4):
             sys.stdout.write(FAILED[request.format](str(said)))
+            _summarise(request, f"**stepwatch gate**: {said}\n")
         raise said from None
 
 
@@ -91,10 +94,20 @@ def _execute(request: Request) -> int:
         if held >= 0:
             os.close(held)
     report = judged(folder)
-    folders.write(folder / "gate.md", FORMATS["markdown"](report), "pairs.jsonl is whole")
+    page = FORMATS["markdown"](report)
+    folders.write(folder / "gate.md", page, "pairs.jsonl is whole")
     sys.stdout.write(FORMATS[request.format](report))
+    _summarise(request, page)
     say(f"gate folder: {folder}")
     return gate.exit_code(report.judgement, strict=request.strict)
+
+
+def _summarise(request: Request, text: str) -> None:
+    """In a job of GitHub's the text goes into its summary too (docs.github.com/actions, "Workflow commands")."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if request.format == "github" and path:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def _comparison(asked: Asked, deadline: float) -> tuple[Comparison, Path]:
