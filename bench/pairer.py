@@ -7,7 +7,7 @@ from bench import ping_pong, sensors
 from bench.arms import Arm
 from bench.case import Case
 from bench.docket import Docket, case_of
-from bench.messages import Opened
+from bench.messages import Opened, Warmed
 from bench.pairs import Half, Pair, Pairing
 from bench.patience import Patience
 from bench.ping_pong import ArmFailed, Side
@@ -46,7 +46,7 @@ class Pairer:
                 pids = [worker.process.pid for worker in workers]
                 base, candidate = sides = self._sides(pairing, workers, turn)
                 warm_up, steps = self._steps(pairing)
-                warmed = [ping_pong.warm(side, warm_up, until) for side in sides]
+                warmed = self._warmed(sides, turn, warm_up, until)
                 before = sensors.read(pids)
                 taken = ping_pong.alternate((base, candidate), steps=steps, first=1 - turn.base_first, until=until)
                 readings = before, sensors.read(pids)
@@ -125,7 +125,10 @@ class Pairer:
     def _open_both(self, pairing: Pairing, turn: Turn, until: float) -> list[Process]:
         """Both arms' workers, started at once: nothing is timed yet."""
         docket = self.docket
-        opened = [docket.start(a, case_of(a, pairing), self._log(a, pairing, turn)) for a in docket.arms]
+        # What begins is started and warmed up first too, so that no pair's order favours an arm in all of them.
+        arms = docket.arms if turn.base_first else docket.arms[::-1]
+        opened = [docket.start(a, case_of(a, pairing), self._log(a, pairing, turn)) for a in arms]
+        opened = opened if turn.base_first else opened[::-1]
         for arm, worker in zip(docket.arms, opened, strict=True):
             try:
                 worker.wait_for(Opened, until)
@@ -134,6 +137,11 @@ class Pairer:
                     docket.kill(one)
                 raise ArmFailed(arm, error.failed) from None
         return opened
+
+    def _warmed(self, sides: tuple[Side, Side], turn: Turn, steps: int, until: float) -> list[Warmed]:
+        order = sides if turn.base_first else sides[::-1]
+        warmed = [ping_pong.warm(side, steps, until) for side in order]
+        return warmed if turn.base_first else warmed[::-1]
 
     def _steps(self, pairing: Pairing) -> tuple[int, int]:
         """Warm-up and burst, the same for both arms: neither is measured in a state that the other never reached."""

@@ -27,6 +27,7 @@ from bench import gate, pairs
 from bench.__main__ import main
 from bench.errors import BenchError
 from bench.pairer import Pairer
+from bench.patience import Patience
 from bench.progress import Watch
 from bench.reports.gate import junit
 from bench.stages import Turn
@@ -251,6 +252,30 @@ def test_the_base_is_measured_by_its_own_interpreter(tmp_path: Path) -> None:
     found = first_pairs(copy, "--base-env", str(tmp_path / "twin"))
     assert slower_by(found) == pytest.approx(1.5, abs=0.1)
     assert any(line.startswith("installed files") for line in pairs.read(copy.out)[0].differences)
+
+
+@pytest.mark.parametrize("base_first", [True, False])
+def test_the_arm_that_begins_is_started_and_warmed_up_first(base_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def start(arm: Any, case: object, log: object) -> Any:
+        done.append(f"start {arm.name}")
+        return SimpleNamespace(wait_for=lambda *_: None, arm=arm.name)
+
+    def warm(side: Any, steps: int, until: float) -> str:
+        done.append(f"warm {side.arm.name}")
+        return f"warmed {side.arm.name}"
+
+    comparison, _ = pairs.read(STORED)
+    arms = comparison.base, comparison.candidate
+    docket = SimpleNamespace(arms=arms, start=start, log=lambda *_: Path("log"))
+    monkeypatch.setattr("bench.ping_pong.warm", warm)
+    pairer, turn = Pairer(docket, Patience(0.0)), Turn(comparison.pairings[:1], 1, 0, base_first)  # type: ignore[arg-type]
+    workers: Any = pairer._open_both(comparison.pairings[0], turn, 1.0)
+    warmed = pairer._warmed(tuple(SimpleNamespace(arm=arm) for arm in arms), turn, 1, 1.0)  # type: ignore[arg-type]
+    order = ["base", "candidate"] if base_first else ["candidate", "base"]
+    assert done == [f"{what} {name}" for what in ("start", "warm") for name in order]
+    assert [one.arm for one in workers] == ["base", "candidate"] and warmed == ["warmed base", "warmed candidate"]
 
 
 @pytest.mark.long
