@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from bench import backends
 from bench.case import Case
 from bench.errors import BenchError
-from bench.run import variables
+from bench.run import told
 
 SETTINGS = ("mode", "precision", "layout", "threads")  # of a case; every other flag is an environment variable
 
@@ -66,9 +67,9 @@ class Arm(Struct, frozen=True):
         return changed
 
 
-def inherited(base: Arm) -> dict[str, str]:
-    """What the candidate finds in the variables that the base is given, and in those that may change what is done."""
-    names = sorted({*base.launch.environment, "PYTHONPATH", *variables()})
+def inherited(base: Arm, backends_: Iterable[str]) -> dict[str, str]:
+    """What the candidate finds in the variables that the base is given, and in those that its frameworks read."""
+    names = sorted({*base.launch.environment, "PYTHONPATH", *told(backends_)})
     return {name: os.environ[name] for name in names if name in os.environ}
 
 

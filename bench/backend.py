@@ -19,7 +19,7 @@ ITEM_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp64": 8}  # of an activation
 LAYOUTS = ("nchw", "nhwc")
 NO_FP16 = "fp16 wants its loss scaled, which no adapter does; use bf16, which has fp32's range, or fp32"
 NO_FP64 = "on a GPU fp64 is for proofs: its programs go without searches and fusions; time it on the CPU, or use fp32"
-COARSE = (8, 0)  # the compute capability, of Ampere, from which on a GPU multiplies in TF32 and in bf16
+ROUNDED, COARSE = ("tf32", "bf16"), (8, 0)  # what a GPU multiplies in from that compute capability on, Ampere's
 NO_TF32 = "tf32 is arithmetic of NVIDIA's tensor cores; on a CPU use fp32 or bf16"
 NO_SEVERAL = "a loader brings one batch at a time: with input host use steps_per_call 1"
 FLAT = "flat"  # the layout of a model without images, and of a backend that has no layer for them
@@ -131,7 +131,7 @@ class Backend(Struct, frozen=True):
 
 def lacked(precision: str, capability: tuple[int, int] | None) -> str:
     """Why a GPU of that compute capability has no such arithmetic; empty where it has, or does not tell."""
-    if precision not in ("tf32", "bf16") or capability is None or capability >= COARSE:
+    if precision not in ROUNDED or capability is None or capability >= COARSE:
         return ""
     found, wanted = (".".join(map(str, each)) for each in (capability, COARSE))
     return f"{precision} wants a GPU of compute capability {wanted} or more, this one has {found}: use fp32"

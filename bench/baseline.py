@@ -71,7 +71,7 @@ def make(folder: Path, out: Path | None, deadline: float) -> tuple[Comparison, P
             left_out=tuple(f"{p.case}: {p.status}: {p.reason}" for p in run.planned if p.status),
             digests={str(results.absolute()): programs.digest(results)},
             against=str(folder.absolute()),
-            inherited=arms.inherited(base),
+            inherited=arms.inherited(base, names),
             declared=run.declared,
         ),
         path,

@@ -97,7 +97,7 @@ def make(asked: Asked, deadline: float) -> tuple[Comparison, Path]:
         deadline=deadline,
         started=started,
         left_out=tuple(f"{p.case}: {p.status}: {p.reason}" for p in planned if p.status),
-        inherited=arms.inherited(base),
+        inherited=arms.inherited(base, names),
         declared=runs.foreign(p.case for p in kept),
         digests={
             str(Path(arm.root, p)): programs.digest(Path(arm.root, p)) for p in paths for arm in (base, candidate)

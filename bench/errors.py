@@ -26,8 +26,8 @@ class NoGpu(Unsupported):
 
     def __init__(self, framework: str, distribution: str) -> None:
         super().__init__(
-            f"{framework} sees no GPU: its build is without CUDA, or for a newer driver; pip uninstall {distribution}, "
-            "then install the extra 'gpu' as the README says"
+            f"{framework} sees no GPU: if its build is without CUDA, pip uninstall {distribution}, then install the "
+            "extra 'gpu' as the README says; if it is for a newer driver than this machine's, update that"
         )
 
 

@@ -100,6 +100,8 @@ def judge(cells: Sequence[Cell], control: Cell) -> Judgement:
             verdict = _described(cell, rule, "INCONCLUSIVE", f"the arms' environments differ: {differ}")
         verdicts.append(verdict)
     if lacks := _lacking(control) or _unguarded(cells, control, rule[0]):
+        if not control.first and all(cell.broken for cell in cells):
+            lacks = "not measured: no case was left that it could guard"
         verdicts = [_described(cell, rule, "INVALID", cell.broken or f"the control: {lacks}") for cell in cells]
         guard = _described(control, rule, "INVALID", lacks)
     elif differ:

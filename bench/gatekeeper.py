@@ -56,8 +56,7 @@ class Gatekeeper:
                 case = pairing.candidate
                 name = f"{label(pairing)} {case.phase} {case.measure} {case.batch} pilots"
                 self._work(name, EXPECTED["pilot"], partial(self.pilot, pairing), self.docket.piloted(pairing))
-            if not self._hopeless():
-                self._stage(first)
+            self._stage(first)
             if suspects := self.suspects():
                 second = stages.turns(comparison, (*suspects, comparison.control), 2)
                 self.watch.extend(sum(turn.expected for turn in second), len(second))
@@ -110,6 +109,8 @@ class Gatekeeper:
 
     def _stage(self, turns: list[Turn]) -> None:
         for turn in turns:
+            if self._hopeless():
+                return
             self._work(str(turn), turn.expected, partial(self.pairer.take, turn), self._finished(turn))
 
     def _finished(self, turn: Turn) -> bool:

@@ -78,10 +78,12 @@ def _git(*words: str) -> str | None:
 
 
 def _said(*words: str) -> tuple[bytes | None, str]:
-    """What git says, None where it fails, and the last line of why; `BenchError` where there is no git."""
+    """What git says, None where it fails, and in a line why it does; `BenchError` where there is no git."""
     try:
-        done = subprocess.run(["git", *words], capture_output=True)
+        done = subprocess.run(["git", *words], capture_output=True, env=os.environ | {"LC_ALL": "C"})
     except FileNotFoundError:
         raise BenchError("--base-ref wants git, found none; install it") from None
-    why = (done.stderr.decode(errors="replace").strip().splitlines() or ["git did not say why"])[-1]
-    return (done.stdout if done.returncode == 0 else None), why
+    if done.returncode == 0:
+        return done.stdout, ""
+    lines = done.stderr.decode(errors="replace").strip().splitlines() or ["git did not say why"]
+    return None, next((line for line in lines if line.startswith("fatal: ")), lines[-1])

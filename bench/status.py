@@ -44,10 +44,10 @@ def of(
         said.append(("skipped", what))
     if samples and is_own(planned.case.backend) and planned.case.backend not in run.proved:
         said.append(("ok", "unproved: nothing says that it does what another program does"))
-    elif isinstance(proof, Proof) and _alone(run, planned.case, records):
-        said.append(("ok", "its fp64 was held against nothing: no golden evidence, nothing else in the run does this"))
     elif any(sample.compilations is None for sample in samples.values()):
         said.append(("ok", "its framework cannot say how often it compiled: that the warm-up ended is taken on trust"))
+    if isinstance(proof, Proof) and _alone(run, planned.case, records):
+        said.append(("ok", "its fp64 was held against nothing: no golden evidence, nothing else in the run does this"))
     if any(s.sensed.gpu and s.sensed.gpu.foreign is None for s in samples.values()):
         # In a container NVML names the host's processes, and among them not this one.
         said.append(("ok", "the driver does not tell which processes are this run's: others may have used the GPU"))

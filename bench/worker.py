@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from bench import backends, ceilings, evidence, feeds, messages, probes, sensors, workloads
-from bench.backend import lacked
+from bench.backend import ROUNDED, lacked
 from bench.errors import FULL, BenchError, Unsupported
 from bench.messages import (
     Answer,
@@ -94,12 +94,13 @@ class Worker:
             Own(question.file, question.root, question.elsewhere) if question.file else row.module(),
             row.modes,
         )
-        started = perf_counter()
         if question.root:  # of another revision the files too that a program opens by relative paths
             os.chdir(question.root)
         show_one_gpu(self.settings)
-        if self.settings.device == "gpu" and (reason := lacked(self.settings.precision, sensors.capability())):
+        rounded = self.settings.device == "gpu" and self.settings.precision in ROUNDED  # else nobody asks the driver
+        if rounded and (reason := lacked(self.settings.precision, sensors.capability())):
             return Failed("unsupported", reason)
+        started = perf_counter()
         self.backend.before_import(self.settings)
         facts = self.backend.after_import(self.settings)
         import_seconds = perf_counter() - started

@@ -40,7 +40,7 @@ def check_suite() -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """pytest-benchmark compares the cases that have the same name in the stored run, and passes over the others."""
-    config, names = session.config, {item.nodeid for item in session.items}
+    config, names = session.config, {item.nodeid for item in session.items if _measured(item)}
     if not getattr(config.option, "benchmark_compare_fail", None) or not names:
         return
     compared: dict[object, dict[str, object]] = config._benchmarksession.compared_mapping  # type: ignore[attr-defined]
@@ -54,6 +54,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if absent := sorted(names - known):
         words = f"{len(absent)} of {len(names)} cases are not compared, the stored run lacks them: {', '.join(absent)}"
         config.issue_config_time_warning(pytest.PytestWarning(words), stacklevel=2)
+
+
+def _measured(item: pytest.Item) -> bool:
+    """Whether it is a case that is to be measured here: the others are skipped, and in no stored run."""
+    planned = item.module.PLANNED[item.callspec.params["name"]]  # type: ignore[attr-defined]
+    return not planned.status
 
 
 def stored(config: pytest.Config) -> bool:

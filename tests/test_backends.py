@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FRAMEWORKS, ROOT, each_framework, python
+from conftest import FRAMEWORKS, ROOT, each_framework, python, unless
 from frameworks.programs import SMALL, WHOLE, chosen
 from msgspec.structs import replace
 from numpy_model import forward
 from test_table import CASE
 
 from bench import backend as registry_row
-from bench import backends, compile_cache, parity, sensors, worker, workloads
+from bench import backends, compile_cache, machine, parity, sensors, worker, workloads
 from bench.__main__ import main
 from bench.errors import BenchError
 from bench.evidence import cross_entropy, proof_batches
@@ -153,6 +153,29 @@ def test_a_worker_on_an_old_gpu_says_so_before_it_imports_anything(monkeypatch: 
     answer = worker.Worker().answer(asked)
     assert isinstance(answer, Failed) and answer.status == "unsupported" and "this one has 7.5" in answer.reason
     assert imported == []
+
+
+UNSEEN = """
+import sys
+from bench import backends
+from bench.program import Settings
+row = backends.get(sys.argv[1])
+adapter, settings = row.module(), Settings(row.modes[0], "fp32", "flat", "gpu", 1)
+adapter.before_import(settings)
+adapter.after_import(settings)
+"""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.needs(name), *unless(name == "jax")]) for name in backends.NATIVE]
+)
+def test_a_framework_that_sees_no_gpu_says_what_to_uninstall(name: str) -> None:
+    if machine.gpus():
+        pytest.skip("there is a GPU, and it would be seen")
+    done = python("-c", UNSEEN, name, JAX_PLATFORMS="cpu")
+    said = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and said.startswith("bench.errors.NoGpu: ") and f"{name} " in said
+    assert f"sees no GPU: if its build is without CUDA, pip uninstall {name}" in said
 
 
 @pytest.mark.parametrize("name", backends.REGISTRY)

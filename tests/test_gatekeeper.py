@@ -155,12 +155,17 @@ def test_a_disk_that_refuses_is_no_fault_of_the_gate(
     assert said.startswith("stepwatch: cannot write /tmp/x: No space left on device") and "Traceback" not in said
 
 
-def test_a_job_of_github_s_gets_its_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_of_github_s_gets_its_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
     assert main(["gate", "gate", "--base-flags", "mode=fast", "--format", "markdown"]) == 2 and not path.exists()
     assert main(["gate", "gate", "--base-flags", "mode=fast", "--format", "github"]) == 2
     assert path.read_text().startswith("**stepwatch gate**: no mode 'fast'; there are")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "gone" / "summary.md"))
+    assert main(["gate", "gate", "--base-flags", "mode=fast", "--format", "github"]) == 2
+    assert "no summary is written to" in capsys.readouterr().err
 
 
 def test_a_gate_that_fails_itself_has_no_verdict(tmp_path: Path) -> None:

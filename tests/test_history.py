@@ -53,6 +53,16 @@ def test_a_step_is_found_where_it_is(tmp_path: Path) -> None:
     assert before == pytest.approx(2.0, abs=0.05) and after == pytest.approx(2.4, abs=0.05)
 
 
+def test_a_run_that_was_unsteady_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, steady in enumerate((True, False)):
+        path = stored(tmp_path, number, 2.0)
+        text = (path / "table.csv").read_text()
+        (path / "table.csv").write_text(text if steady else text.replace(",ok,", ",unsteady,"))
+    assert main(["history", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert " 2.00 unsteady |" in said and said.count("unsteady") == 1
+
+
 def test_noise_alone_has_no_change() -> None:
     draw = random.Random(7)
     found = [history.changes([draw.gauss(0, 0.02) for _ in range(60)]) for _ in range(50)]

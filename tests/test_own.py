@@ -240,7 +240,8 @@ def test_a_gate_of_a_step_that_cannot_be_timed_is_invalid(
     assert main(["gate", *told, "--format", "json"]) == 4
     (cell,) = json.loads(capsys.readouterr().out)["cells"]
     assert cell["word"] == "INVALID" and says in cell["reason"]
-    # Nothing is left that a control could guard: it is not measured.
+    page = Path("gate", "gate.md").read_text()
+    assert "not measured: no case was left that it could guard" in page
     assert '"backend":"control"' not in Path("gate", "pairs.jsonl").read_text()
 
 

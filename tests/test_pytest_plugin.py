@@ -128,8 +128,8 @@ def test_a_suite_is_benchmarked_by_pytest_benchmark(tmp_path: Path) -> None:
     assert {one["extra_info"]["status"] for one in found} <= {"ok", "unsteady"}
     # A stored run that was a thousand times faster: one flag is enough to fail.
     stored = json.loads((tmp_path / "out.json").read_text())
-    for one in stored["benchmarks"]:
-        one["stats"]["median"] /= 1000
+    stored["benchmarks"].pop()
+    stored["benchmarks"][0]["stats"]["median"] /= 1000
     kept = tmp_path / "store" / "Linux-CPython-3.11-64bit" / "0001_one.json"
     kept.parent.mkdir(parents=True)
     kept.write_text(json.dumps(stored))
@@ -137,7 +137,7 @@ def test_a_suite_is_benchmarked_by_pytest_benchmark(tmp_path: Path) -> None:
     fail = "--benchmark-compare-fail=median:10%"
     again = inner(tmp_path, *told[:2], *flags, fail, *told[-1:], STEPWATCH_SUITE=str(tmp_path / "tiny.toml"))
     assert again.returncode == 1 and "Performance has regressed" in again.stdout + again.stderr
-    assert "2 of 4 cases are not compared, the stored run lacks them" in again.stdout
+    assert "1 of 2 cases are not compared, the stored run lacks them" in again.stdout
 
 
 def plugin() -> tuple[str, ...]:

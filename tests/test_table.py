@@ -274,6 +274,12 @@ def test_what_was_held_against_nothing_says_so(proofs: list[Record], alone: bool
     assert (row.status, "held against nothing" in row.reason) == ("ok", alone)
 
 
+def test_what_stands_alone_and_counts_no_compilations_says_both() -> None:
+    samples = [sample(CASE, number, 2.0, compilations=None) for number in range(6)]
+    row = row_of([proof(CASE, fp64=None), pilot(CASE), *samples])
+    assert "taken on trust" in row.reason and "held against nothing" in row.reason
+
+
 def test_unsteady_comes_before_skipped() -> None:
     row = row_of([pilot(CASE), *(sample(CASE, number, DRIFTING) for number in range(4))])
     assert row.status == "unsteady"

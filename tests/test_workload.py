@@ -38,6 +38,11 @@ def test_parameter_count(name: str, count: int) -> None:
     assert sum(array.size for array in workload.weights(1).values()) == count + state
 
 
+@pytest.mark.parametrize(("name", "most"), [("mlp", 64), ("gpt_tiny", 64), ("resnet50", 16), ("gpt", 16)])
+def test_the_proof_of_a_large_model_foretells_small_batches_alone(name: str, most: int) -> None:
+    assert workloads.get(name).proof.foretold == most
+
+
 @pytest.mark.parametrize("name", workloads.names())
 def test_every_shipped_workload_is_whole(name: str) -> None:
     workload = workloads.get(name)

@@ -105,9 +105,13 @@ def _execute(request: Request) -> int:
 def _summarise(request: Request, text: str) -> None:
     """In a job of GitHub's the text goes into its summary too (docs.github.com/actions, "Workflow commands")."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if request.format == "github" and path:
+    if request.format != "github" or not path:
+        return
+    try:
         with open(path, "a", encoding="utf-8") as file:
             file.write(text)
+    except OSError as error:  # the verdict stands, and is printed: in a container the runner's file may not be there
+        say(f"no summary is written to {path}: {error.strerror}")
 
 
 def _comparison(asked: Asked, deadline: float) -> tuple[Comparison, Path]:
@@ -124,7 +128,11 @@ def _check_same(comparison: Comparison, folder: Path) -> None:
     """`BenchError` where what would be added to the folder now is another comparison."""
     was = {"machine": comparison.machine.digest, "code": comparison.harness, "commit": comparison.commit}
     now = {"machine": machine.read().digest, "code": runs.harness(), "commit": runs.commit()}
-    was["variables"], now["variables"] = str(comparison.inherited), str(arms.inherited(comparison.base))
+    inherited = arms.inherited(comparison.base, (p.candidate.backend for p in comparison.pairings))
+    for name in sorted({*comparison.inherited, *inherited}):
+        was[f"variable {name}"], now[f"variable {name}"] = (
+            one.get(name, "unset") for one in (comparison.inherited, inherited)
+        )
     if comparison.base.revision:
         was["revision"], now["revision"] = comparison.candidate.revision, revisions.present()
         revisions.check_out(comparison.base.revision, comparisons.worktree(folder))
