@@ -51,8 +51,8 @@ def after_import(settings: Settings) -> Facts:
         jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     try:
         device = jax.devices("gpu" if settings.device == "gpu" else "cpu")[0]
-    except RuntimeError as error:
-        raise NoGpu(f"jax {jax.__version__} ({error})", "jax jaxlib") from None
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA ends in a bare assertion
+        raise NoGpu(f"jax {jax.__version__}" + (f" ({error})" if str(error) else ""), "jax jaxlib") from None
     return Facts(
         threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else settings.threads,
         device_name="cpu" if device.platform == "cpu" else device.device_kind,
