@@ -583,10 +583,11 @@ def test_a_tree_is_told_apart_whatever_its_files_and_names_are_written_in(
     for words in (["init"], ["add", "."], ["commit", "-m", "one"]):
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
     seen = {revisions.present()}
-    for file, text in ((table, "m\u00e4\u00dfig\n"), (strange, "a = 1\n"), (strange, "a = 2\n")):
+    changes = (table, "m\u00e4\u00dfig\n"), (table, "m\u00fc\u00dfig\n"), (strange, "a = 1\n"), (strange, "a = 2\n")
+    for file, text in changes:
         file.write_bytes(text.encode("latin-1"))
         seen.add(revisions.present())
-    assert len(seen) == 4
+    assert len(seen) == 5
 
 
 def test_git_s_own_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
