@@ -184,16 +184,17 @@ def test_a_wrong_request(
     assert not Path("out").exists()
 
 
+NOT_FINITE = "return (x * float('nan')).sum()"
+OTHER_SHAPE = "step.n = getattr(step, 'n', 0) + 1; return np.ones(step.n % 2 + 1)"
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
         ("pass", "a step returned None: nothing says when it is done"),
         ("return object()", "a step returned a object"),
-        ("return (x * float('nan')).sum()", "a weight is not finite"),
-        (
-            "step.n = getattr(step, 'n', 0) + 1; return np.ones(step.n % 2 + 1)",
-            "what a step returns changes: host (2,)",
-        ),
+        (NOT_FINITE, "a weight is not finite"),
+        (OTHER_SHAPE, "what a step returns changes: host (2,)"),
         ("step.n = getattr(step, 'n', 0) + 1; return 1.0 if step.n < 100 else None", "a step returned None"),
         ("raise ValueError('no')", "ValueError: no"),
         ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
@@ -219,8 +220,6 @@ GOES_ON = """
             return 1.0
         return step
 """
-NOT_FINITE = "return (x * float('nan')).sum()"
-OTHER_SHAPE = "step.n = getattr(step, 'n', 0) + 1; return np.ones(step.n % 2 + 1)"
 
 
 @pytest.mark.parametrize(
