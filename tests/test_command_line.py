@@ -337,6 +337,16 @@ def test_a_dry_run_says_what_will_not_be_measured(here: Path, capsys: pytest.Cap
     assert said.count("unsupported: the null backend computes nothing") == 4
 
 
+@pytest.mark.parametrize(("workload", "said"), [("mlp", True), ("gpt_tiny", False)])
+def test_only_who_takes_images_is_told_of_better_ones(
+    here: Path, capsys: pytest.CaptureFixture[str], workload: str, said: bool
+) -> None:
+    (here / "one.toml").write_text(SUITES["null"].replace('"mlp"', f'"{workload}"'))
+    assert main(["run", "./one.toml", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "Data: synthetic." in out and ("data fetch" in out) is said
+
+
 def test_a_dry_run_of_a_shipped_suite(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(here)
     assert main(["run", "quick", "--dry-run"]) == 0

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -11,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bench import parity, workloads
+from bench import machine, parity, proofs, workloads
 from bench.errors import BenchError
 from bench.evidence import Evidence, cross_entropy
 from bench.layers import Dense, Dropout
 from bench.parity import RUNGS, Golden, compare, compare_brief, dropout_break, first_losses_differ, shorten
 from bench.placement import Array
+from bench.proofs import Subject
+from bench.verbs import parity as verb
 from bench.workload import SGD
 
 MLP, CNN, DROPOUT = (workloads.get(name) for name in ("mlp", "cnn", "mlp_dropout"))
@@ -302,6 +305,33 @@ def test_golden_evidence_of_another_declaration_is_an_error(tmp_path: Path) -> N
     with pytest.raises(BenchError, match=f"digest {MLP.digest}.*{other.digest}.*--write-golden mlp"):
         parity.golden(other, tmp_path)
     assert parity.golden(CNN, tmp_path) is None
+
+
+def test_the_golden_evidence_is_the_mean_of_all_that_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three proofs, the second of which does not hold. Each is loaded alone: large ones do not fit side by side."""
+    scaled = {1: 1.0, 2: 50.0, 3: 1 + 4e-13}
+    wanted = {key: array * (1 + 2e-13) for key, array in evidence().items()}
+    runs = iter(scaled)
+    monkeypatch.setattr(proofs, "path_of", lambda *_: tmp_path / "proof")
+    monkeypatch.setattr(proofs, "cached", lambda _: (tmp_path / "proof").write_bytes(b""))
+    monkeypatch.setattr(proofs, "Making", lambda *_, **__: SimpleNamespace(finish=lambda: None))
+    monkeypatch.setattr(proofs, "load", lambda _: both(scaled[next(runs)]))
+    monkeypatch.setattr(verb, "GOLDEN", tmp_path)
+    subject = Subject("mlp", "torch", "eager", "fp32", "flat", "cpu", 2, (("digits", 64),), 1, timed=False)
+    proved: dict[str, verb.Held] = {}
+    told = {"proved": proved, "fresh": False, "deadline": 1.0, "feed": tmp_path / "feed"}
+    statuses = [verb._prove(subject, machine.read(), golden=False, **told)[0] for _ in scaled]  # type: ignore[arg-type]
+    assert statuses == ["ok", "parity_failed", "ok"]
+    verb._write(proved)
+    brief = parity.golden(MLP, tmp_path)
+    assert brief is not None and compare_brief(wanted, brief, 1e-13).broken is None
+    assert compare_brief(evidence(), brief, 1e-13).broken is not None
+
+
+def both(scale: float) -> Evidence:
+    """What a proof leaves: the fp64 run and the measured one, alike."""
+    found = {key: array * scale for key, array in evidence().items()}
+    return {f"{run}/{key}": array for run in ("fp64", "measured") for key, array in found.items()}
 
 
 # --- dropout ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench import datasets, machine, programs, runner, schedule, search, status
+from bench import datasets, machine, programs, runner, schedule, search, status, workloads
 from bench import folder as folders
 from bench import run as runs
 from bench.backends import OWN
@@ -170,7 +170,9 @@ def planned(request: Request) -> Run:
     here = machine.read()
     suite = _effective(request, load(find(request.suite)))
     cases = plan(suite, here, request.filters)
-    better = next((b for name in {p.case.data for p in cases} if (b := datasets.locate(name).better)), "")
+    # Where nothing takes a set's images, none is better than what the workloads draw for themselves.
+    names = {p.case.data for p in cases if workloads.get(p.case.work).takes_28x28()}
+    better = next((b for name in names if (b := datasets.locate(name).better)), "")
     return runs.create(suite, cases, here, request.filters, check_deadline(request.deadline), better)
 
 

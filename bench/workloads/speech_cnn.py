@@ -18,7 +18,8 @@ WORKLOAD = Workload(
         *(GlobalAveragePool(), Dropout(0.2), Dense(35)),
     ),
     optimiser=Adam(rate=1e-3),
-    proof=Proof(batch=16, steps=10),
+    # One of its 700,000 ReLUs turned over by rounding moves all gradients by 0.002 to 0.02, and Adam the weights.
+    proof=Proof(batch=16, steps=5, rounding=300),
     epoch=84_843,  # the training split of Speech Commands v2
 )
 TINY = Workload(
