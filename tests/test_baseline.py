@@ -105,7 +105,7 @@ def longer_bursts(text: str) -> str:
         ("run.json", changed("harness", to="0123456789ab"), 4, "another Stepwatch's (0123456789ab"),
         ("run.json", changed("schema", to=1), 2, "wanted schema version"),
         ("results.jsonl", lambda _: "", 4, "without a result"),
-        ("results.jsonl", without('"round":3,'), 4, f"not whole: '{CELL}': {ROUNDS - 1} of"),
+        ("results.jsonl", without('"round":3,'), 4, f"{ROUNDS - 1} of {ROUNDS} rounds are measured"),
         ("results.jsonl", without('"backend":"null"'), 4, f"not whole: '{CELL}': 0 of"),
         ("results.jsonl", twice, 4, "is there twice in"),
         ("results.jsonl", lambda text: text.replace('"wall_ns":[', '"wall_ns":[NaN,', 1), 4, "line"),

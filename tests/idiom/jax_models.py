@@ -69,16 +69,19 @@ def resnet50() -> tuple[Any, Any, Callable[..., Any]]:
 
 
 def layer_norm(x: Any, weights: Any) -> Any:
-    mean = x.mean(-1, keepdims=True)
-    variance = jnp.square(x - mean).mean(-1, keepdims=True)
-    return (x - mean) * lax.rsqrt(variance + 1e-5) * weights[0] + weights[1]
+    # JAX's own function is jitted for itself: XLA on a CPU takes half as long again over a backward pass without it.
+    return jax.nn.standardize(x, epsilon=1e-5) * weights[0] + weights[1]
+
+
+def dense(x: Any, weights: Any) -> Any:
+    return x @ weights[0] + weights[1]
 
 
 def gpt() -> tuple[Any, Any, Callable[..., Any]]:
     """Parameters, statistics (none) and the net."""
     draw, wide = draws(), 4 * FEATURES
 
-    def dense(inputs: int, outputs: int) -> Any:
+    def drawn(inputs: int, outputs: int) -> Any:
         return [draw((inputs, outputs)), jnp.zeros(outputs)]
 
     def norm() -> Any:
@@ -86,8 +89,8 @@ def gpt() -> tuple[Any, Any, Callable[..., Any]]:
 
     blocks = [
         [
-            *(norm(), dense(FEATURES, 3 * FEATURES), dense(FEATURES, FEATURES)),
-            *(norm(), dense(FEATURES, wide), dense(wide, FEATURES)),
+            *(norm(), drawn(FEATURES, 3 * FEATURES), drawn(FEATURES, FEATURES)),
+            *(norm(), drawn(FEATURES, wide), drawn(wide, FEATURES)),
         ]
         for _ in range(BLOCKS)
     ]
@@ -99,11 +102,11 @@ def gpt() -> tuple[Any, Any, Callable[..., Any]]:
         x = tokens[x] + places
         for ln1, qkv, out, ln2, up, down in blocks:
             n, positions, features = x.shape
-            mixed = (layer_norm(x, ln1) @ qkv[0] + qkv[1]).reshape(n, positions, 3, HEADS, features // HEADS)
+            mixed = dense(layer_norm(x, ln1), qkv).reshape(n, positions, 3, HEADS, features // HEADS)
             q, k, v = jnp.moveaxis(mixed, 2, 0)
             attended = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(n, positions, features)
-            x = x + attended @ out[0] + out[1]
-            x = x + jax.nn.gelu(layer_norm(x, ln2) @ up[0] + up[1], approximate=True) @ down[0] + down[1]
+            x = x + dense(attended, out)
+            x = x + dense(jax.nn.gelu(dense(layer_norm(x, ln2), up), approximate=True), down)
         return layer_norm(x, last) @ head, statistics
 
     return parameters, [], net
