@@ -51,11 +51,13 @@ $(DONE): pyproject.toml constraints.txt Makefile
 bench: setup
 	@$(BIN)/stepwatch run $(SUITE) $(ARGS)
 
+# Two modules at a time, whole ones, since what a module's tests look at is made once. No test asserts a duration.
+TWO := -n 2 --dist loadfile
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(TWO) $(ARGS)
 
 test-all: setup
-	@$(BIN)/python -m pytest -m "long or not long" $(ARGS)
+	@$(BIN)/python -m pytest $(TWO) -m "long or not long" $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

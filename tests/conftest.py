@@ -70,7 +70,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("STEPWATCH_PATIENCE", "0")
         patch.delenv("BENCH_DATA", raising=False)
         patch.delenv("GITHUB_STEP_SUMMARY", raising=False)  # of the job that runs these tests
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+            patch.delenv(name)  # pytest in a process of its own would take itself for one of these tests' workers
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def openmp() -> Iterator[None]:
+    """No test leaves to the next what scikit-learn sets when it is imported, which a proof's name would have."""
+    before = set(os.environ)
+    yield
+    for name in [name for name in set(os.environ) - before if name.startswith("KMP_")]:
+        del os.environ[name]
 
 
 def python(*arguments: object, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

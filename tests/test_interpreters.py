@@ -125,6 +125,7 @@ def test_a_place_for_modules_that_changes_none_is_no_difference(tmp_path: Path, 
     shutil.copytree(Path(interpreters.__file__).parent, tmp_path / "copy" / "bench")
     for name in ("empty", "copy"):
         same = interpreters.other_flags([f"PYTHONPATH={tmp_path / name}"], ["null"])
+        assert (same.versions, same.installed) == (candidate.versions, candidate.installed)
         with pytest.raises(BenchError, match="two identical arms compare nothing") as said:
             interpreters.check_differs(same, candidate)
         assert said.value.exit_code == 2

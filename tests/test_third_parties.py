@@ -704,7 +704,9 @@ def test_golden_evidence_is_made_by_stepwatch_s_own_alone(offered: Offered, monk
         (("ok", "unsupported"), 0, True),  # what a backend lacks is no proof that does not hold
         (("unsupported", "unsupported"), 3, False),
         (("ok", "parity_failed"), 1, False),
-        (("ok", "timeout"), 3, False),
+        (("ok", "timeout"), 3, True),
+        (("timeout", "unsupported"), 3, False),
+        (("ok", "crashed"), 3, False),
     ],
 )
 def test_golden_evidence_is_written_where_every_proof_that_there_is_held(
