@@ -51,13 +51,16 @@ $(DONE): pyproject.toml constraints.txt Makefile
 bench: setup
 	@$(BIN)/stepwatch run $(SUITE) $(ARGS)
 
-# Two modules at a time, whole ones, since what a module's tests look at is made once. No test asserts a duration.
-TWO := -n 2 --dist loadfile
+# Two modules at a time, whole ones, since what a module's tests look at is made once; then those that judge times. With
+# ARGS one after the other.
+TESTS = @ended=0; \
+  $(BIN)/python -m pytest -n 2 --dist loadfile -m "($(1)) and not alone" || ended=$$?; \
+  $(BIN)/python -m pytest -m "($(1)) and alone" || ended=$$?; exit $$ended
 test: setup
-	@$(BIN)/python -m pytest $(TWO) $(ARGS)
+	$(if $(ARGS),@$(BIN)/python -m pytest $(ARGS),$(call TESTS,not long))
 
 test-all: setup
-	@$(BIN)/python -m pytest $(TWO) -m "long or not long" $(ARGS)
+	$(if $(ARGS),@$(BIN)/python -m pytest -m "long or not long" $(ARGS),$(call TESTS,long or not long))
 
 check: setup
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ settings.load_profile("patient")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*backends): skip where a framework of these is not installed")
+    config.addinivalue_line("markers", "alone: judges times, which another test's processes beside it would move")
     config.addinivalue_line("markers", "long: has a quicker one that stands for it; only by `make test-all`")
 
 

@@ -15,6 +15,7 @@ from bench import baseline, gate, pairs
 from bench import run as runs
 from bench.records import Sample
 
+pytestmark = pytest.mark.alone
 CONTROL = {"backend": ["control"], "phase": ["infer"], "batch": [64]}
 CELL = "mlp null eager fp32 flat cpu train throughput batch 8"
 ROUNDS = gate.FIRST[0] + gate.second_stage(1)[0]

@@ -34,6 +34,7 @@ from bench.stages import Turn
 from bench.verbs import gate as verb
 from bench.verbs.report import judged
 
+pytestmark = pytest.mark.alone
 PROGRAM = "bench/no_model.py"
 TRAIN = "    def train(self, batch: Any) -> None:\n        return None\n"
 DONE = "import os, time; until = time.perf_counter_ns() + {}"
