@@ -283,9 +283,10 @@ def test_the_brief_wants_all_twenty_losses() -> None:
         assert broken.rung == "losses"
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in workloads.names() if n.endswith("_tiny") or workloads.get(n).takes_28x28()]
-)
+WITHOUT = {"lstm_text", "gpt", "resnet50"}  # whole models whose proofs no machine has made in every backend yet
+
+
+@pytest.mark.parametrize("name", [name for name in workloads.names() if name not in WITHOUT])
 def test_every_shipped_workload_has_golden_evidence_of_its_own_declaration(name: str) -> None:
     workload = workloads.get(name)
     brief = parity.golden(workload)
