@@ -129,11 +129,14 @@ def parity(
     device: Annotated[str, typer.Option(help="cpu or gpu: where the measured precision runs.")] = "cpu",
     batch: Annotated[
         int | None,
-        typer.Option(help="Samples in each of the real batches whose first losses must agree; 64, large models 16."),
+        typer.Option(
+            help="Samples in each of the real batches whose first losses must agree; 64 or, most large models, 16."
+        ),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Prove again what is already proved and cached.")] = False,
     write_golden: Annotated[
-        bool, typer.Option("--write-golden", help="Write the golden evidence anew, if all backends agree on it.")
+        bool,
+        typer.Option("--write-golden", help="Write the golden evidence anew, if all proofs that end in time agree."),
     ] = False,
     deadline: Deadline = None,
 ) -> None:

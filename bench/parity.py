@@ -148,11 +148,18 @@ def shorten(workload: Workload, found: Evidence) -> Golden:
 
 
 def golden(workload: Workload, folder: Path = Path(__file__).parent / "workloads" / "golden") -> Golden | None:
-    """The committed evidence of `workload`, None where there is none; `BenchError` if it is of another declaration."""
+    """The committed evidence of `workload`, None where there is none; `BenchError` if of another one or its proof."""
     path = folder / f"{workload.name}.json"
     if workload.recipe != Recipe() or not path.exists():
         return None
     brief = msgspec.json.decode(path.read_bytes(), type=Golden)
+    proof = workload.proof
+    if (brief.steps, brief.batch, brief.seed) != (proof.steps, proof.batch, SEED):
+        raise BenchError(
+            f"golden evidence {path} is of {brief.steps} steps of {brief.batch} samples by seed {brief.seed}, workload "
+            f"{workload.name} wants {proof.steps} of {proof.batch} by {SEED}; meant? stepwatch parity --write-golden "
+            f"{workload.name}"
+        )
     if brief.digest != workload.deterministic().digest:
         raise BenchError(
             f"golden evidence {path} is of digest {brief.digest}, workload {workload.name} has "

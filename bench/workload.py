@@ -57,8 +57,9 @@ class Placed(Struct, frozen=True):
 class Proof(Struct, frozen=True):
     """How much of a workload is proved: batches of `batch` samples, and as many optimiser steps.
 
-    `rounding`: how many times further than elsewhere fp32's gradients may stand from fp64's. Of millions of ReLUs some
-    are so near 0 that rounding turns them over, and gradients differ by about the root of their share.
+    `rounding`: how many times further than elsewhere fp32's gradients, and with them weights, may stand from fp64's.
+    Of millions of ReLUs some are so near 0 that rounding turns them over; gradients differ by about the root of their
+    share.
     """
 
     batch: int = 32

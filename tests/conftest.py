@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(__file__).parent / "frameworks"
 FRAMEWORKS = tuple(name for name, backend in backends.REGISTRY.items() if backend.packages)
 
-# Hypothesis fails a slow example by default; no test here asserts a duration.
+# Hypothesis fails a slow example by default; no test here asserts how long anything took.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 

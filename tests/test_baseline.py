@@ -106,7 +106,7 @@ def longer_bursts(text: str) -> str:
         ("run.json", changed("harness", to="0123456789ab"), 4, "another Stepwatch's (0123456789ab"),
         ("run.json", changed("schema", to=1), 2, "wanted schema version"),
         ("results.jsonl", lambda _: "", 4, "without a result"),
-        ("results.jsonl", without('"round":3,'), 4, f"{ROUNDS - 1} of {ROUNDS} rounds are measured"),
+        ("results.jsonl", without('"round":3,'), 4, f"not whole: '{CELL}': ..{ROUNDS - 1} of {ROUNDS} rounds"),
         ("results.jsonl", without('"backend":"null"'), 4, f"not whole: '{CELL}': 0 of"),
         ("results.jsonl", twice, 4, "is there twice in"),
         ("results.jsonl", lambda text: text.replace('"wall_ns":[', '"wall_ns":[NaN,', 1), 4, "line"),
@@ -129,7 +129,8 @@ def test_a_baseline_that_carries_no_verdict_is_refused(
     path = tmp_path / "stored" / file
     path.write_text(damage(path.read_text()))
     ended = copy.stepwatch("gate", "--against", str(tmp_path / "stored"), "--out", str(tmp_path / "gate"))
-    assert (ended.returncode, says in ended.stderr) == (code, True), ended.stderr
+    # Between a cell's name and what it lacks may stand what noise did to it.
+    assert ended.returncode == code and all(part in ended.stderr for part in says.split("..")), ended.stderr
     assert len(ended.stderr.splitlines()) == 1 and not (tmp_path / "gate").exists()
 
 

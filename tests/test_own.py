@@ -479,7 +479,9 @@ def test_a_commit_without_a_difference_is_the_same(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "measured", [False, pytest.param(True, marks=pytest.mark.long)], ids=["what it refuses", "and its verdict"]
+    "measured",
+    [False, pytest.param(True, marks=[pytest.mark.long, pytest.mark.alone])],
+    ids=["what it refuses", "and its verdict"],
 )
 def test_a_gate_of_two_revisions(tmp_path: Path, measured: bool) -> None:
     copy = Copy(tmp_path / "copy")

@@ -139,6 +139,7 @@ def test_a_backlog_is_what_the_first_read_takes_longer(
     assert (found > quiet.BACKLOG) is (left > 0.01)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kept", [False, True], ids=["copied each time", "kept on the host"])
 def test_a_real_backlog_is_seen_by_reading(kept: bool) -> None:
     """A device that works by itself, and an array that costs 30 ms to copy: JAX's are copied once, then kept."""

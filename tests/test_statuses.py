@@ -478,6 +478,7 @@ def neighbours() -> Iterator[None]:
             process.wait()
 
 
+@pytest.mark.alone
 def test_a_busy_neighbour(tmp_path: Path) -> None:
     copy = Copy(tmp_path, heeds_neighbours=True)
     copy.protocol |= {"bursts": 20, "burst_seconds": 0.05}

@@ -82,9 +82,7 @@ def execute(
     # What a backend lacks, or a compiler has no end with, is no proof that does not hold.
     whole = found - {"unsupported", "timeout"} == {"ok"}
     if write_golden and whole:
-        _write(proved)
-        if "timeout" in found:
-            print("What had no answer in time has no part in it: see the verdicts above.")
+        _write(proved, whole="timeout" not in found)
     elif write_golden:
         print("The golden evidence is not written: not every proof held.")
     if "parity_failed" in found:
@@ -172,9 +170,17 @@ def _prove(
     return status, (*cells, f"{status}: {broken}" if broken else "ok")
 
 
-def _write(proved: dict[str, Held]) -> None:
-    """The mean of all backends' evidence, which agrees to the last digits: no backend is compared with itself."""
+def _write(proved: dict[str, Held], *, whole: bool) -> None:
+    """The mean of all backends' evidence, which agrees to the last digits: no backend is compared with itself.
+
+    Not `whole`: some had no answer in time, and what one alone computed agrees with nothing.
+    """
+    if not whole:
+        print("What had no answer in time has no part in the golden evidence: see the verdicts above.")
     for name, held in proved.items():
+        if not whole and held.count == 1:
+            print(f"The golden evidence of {name} is not written: one program alone had an answer in time.")
+            continue
         mean: Evidence = {key: array / held.count for key, array in held.total.items()}
         brief = parity.shorten(workloads.get(name), mean)
         path = GOLDEN / f"{name}.json"
