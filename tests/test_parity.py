@@ -20,7 +20,7 @@ from bench.parity import RUNGS, Golden, compare, compare_brief, dropout_break, f
 from bench.placement import Array
 from bench.proofs import Subject
 from bench.verbs import parity as verb
-from bench.workload import SGD, Proof
+from bench.workload import SGD, Proof, Workload
 
 MLP, CNN, DROPOUT = (workloads.get(name) for name in ("mlp", "cnn", "mlp_dropout"))
 
@@ -217,7 +217,7 @@ def test_a_break_says_where_and_how_far(broken: parity.Break, text: str) -> None
     ("workload", "precision", "allowed"),
     [(MLP, "fp64", 1e-12), (CNN, "fp64", 1e-12), (DROPOUT, "fp64", 1e-9), (MLP, "fp32", 1e-4), (DROPOUT, "fp32", 2e-2)],
 )
-def test_tolerances(workload: parity.Workload, precision: str, allowed: float) -> None:
+def test_tolerances(workload: Workload, precision: str, allowed: float) -> None:
     assert parity.tolerance(workload, precision) == allowed
 
 
