@@ -455,7 +455,7 @@ def test_the_words_of_a_search() -> None:
     assert cells == ["mlp", "train", "torch eager", "64", "batch 128 did not fit", "32", "2,000 (2,000-2,000)"]
     assert "- mlp, train, torch eager: batch 32 is not told apart from 64." in said
     assert "samples/s of the pilots by batch: 16: 1,000; 32: 2,000; 64: 2,060." in said
-    assert "First losses of batches over 64, of large models over 16, are not held against a proof." in said
+    assert "First losses of batches over 64, of most large models over 16, are not held against a proof." in said
     assert "might be faster" not in said
 
 

@@ -14,7 +14,7 @@ HEAD = ("workload", "phase", "program", "largest that fitted", "it ended because
 NOTE = (
     f'`batch = "auto"`: each batch is twice the one before, until one does not fit or its step takes over '
     f"{LONGEST_STEP:g} s. What fits, fits beside the batches of its feed. The pilots choose the {BEST} best; these and "
-    "the largest are measured in rounds. First losses of batches over 64, of large models over 16, are not held "
+    "the largest are measured in rounds. First losses of batches over 64, of most large models over 16, are not held "
     "against a proof."
 )
 

@@ -80,14 +80,14 @@ def execute(
     print(tabulate(lines, names, tablefmt="pipe", disable_numparse=True, colalign=align))
     found = set(statuses)
     # What a backend lacks, or a compiler has no end with, is no proof that does not hold.
-    whole = found - {"unsupported", "timeout"} == {"ok"}
-    if write_golden and whole:
+    agree = found - {"unsupported", "timeout"} == {"ok"}
+    if write_golden and agree:
         _write(proved, whole="timeout" not in found)
     elif write_golden:
         print("The golden evidence is not written: not every proof held.")
     if "parity_failed" in found:
         return 1
-    return 3 if found & {"error", "crashed", "oom", "timeout"} or (write_golden and not whole) else 0
+    return 3 if found & {"error", "crashed", "oom", "timeout"} or (write_golden and not agree) else 0
 
 
 def _feed(subject: Subject, folder: Path) -> Path:
