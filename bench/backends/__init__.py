@@ -89,7 +89,7 @@ NATIVE = {
             },
             chains=("gpu",),
             loads=True,
-            sets=(*EVERY, "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_WARM_POOL"),
+            sets=(*EVERY, "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS"),
         ),
         Backend(
             "tensorflow",

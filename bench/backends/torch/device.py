@@ -15,9 +15,11 @@ def before_import(settings: Settings) -> None:
     if settings.cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(settings.cache, "inductor")
         os.environ["TRITON_CACHE_DIR"] = os.path.join(settings.cache, "triton")
-    # Triton's compilers start with Inductor. Where all is compiled that is for nothing, and a core is busy for ten
-    # seconds beside the steps.
-    os.environ["TORCH_WARM_POOL"] = "0" if settings.compiled else "1"
+    # Inductor wakes a pool of compilers before every graph of a GPU, found in its cache or not. Where all is compiled
+    # that is for nothing, and a core is busy for ten seconds beside the steps. TORCH_WARM_POOL=0 only wakes it later.
+    os.environ.pop("TORCHINDUCTOR_COMPILE_THREADS", None)
+    if settings.compiled:
+        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 
 def after_import(settings: Settings) -> Facts:
