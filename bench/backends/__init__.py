@@ -89,7 +89,11 @@ NATIVE = {
             },
             chains=("gpu",),
             loads=True,
-            sets=(*EVERY, "MKL_NUM_THREADS", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS"),
+            sets=(
+                *EVERY,
+                "MKL_NUM_THREADS",
+                *("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS"),
+            ),
         ),
         Backend(
             "tensorflow",
