@@ -34,10 +34,11 @@ def of(
         return "skipped", reason
     said: list[tuple[str, str]] = []
     pilot = records.get((planned.case, PILOT_ROUND))
-    if isinstance(pilot, Pilot) and not pilot.settled:
+    told = not too_few(run, samples)  # a number that nobody is told cannot be unsteady
+    if told and isinstance(pilot, Pilot) and not pilot.settled:
         what = f"{pilot.warm_up_steps} steps in {run.suite.protocol.warm_up_cap_seconds:g} s did not warm it up"
         said.append(("unsteady", what))
-    if noise:
+    if told and noise:
         said.append(("unsteady", noise))
     if len(samples) < run.suite.rounds:
         what = f"{len(samples)} of {run.suite.rounds} rounds are measured: the run was interrupted, --resume it"
@@ -53,6 +54,11 @@ def of(
         said.append(("ok", "the driver does not tell which processes are this run's: others may have used the GPU"))
     status = min((name for name, _ in said), key=STATUSES.index, default="ok")
     return status, "; ".join(reason for _, reason in said)
+
+
+def too_few(run: Run, samples: dict[int, Sample]) -> bool:
+    """Whether less than half of the rounds are there: no number is made of them."""
+    return not samples or 2 * len(samples) < run.suite.rounds
 
 
 def _alone(run: Run, case: Case, records: dict[Key, Record]) -> bool:

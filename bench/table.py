@@ -19,6 +19,7 @@ from bench.prices.cost import Cost
 from bench.records import PILOT_ROUND, Ceiling, Key, Pilot, Proof, Record, Sample
 from bench.run import Run
 from bench.status import of as status_of
+from bench.status import too_few
 from bench.suite import Planned
 
 # What a mode's compilation is held against: the first of these that was measured.
@@ -140,7 +141,7 @@ def _row(
     if isinstance(proof, Proof):
         row = replace(row, parity_fp64=proof.parity_fp64, parity_error=proof.parity_error)
     # No time beside a failed proof, and none from a case most of whose processes failed.
-    if status == "parity_failed" or not samples or 2 * len(samples) < run.suite.rounds:
+    if status == "parity_failed" or too_few(run, samples):
         return replace(row, rounds=0, samples=0)
     row = replace(row, others_cores=seen.others_cores, stolen_cores=seen.stolen_cores)
     row = replace(row, disturbed=seen.disturbed, evidence=digest(ordered))

@@ -246,6 +246,13 @@ def test_an_interrupted_case_is_skipped_and_says_how_far_it_came(made: int) -> N
     assert "--resume" in row.reason
 
 
+@pytest.mark.parametrize("made", range(1, 6))
+def test_an_interrupted_case_is_unsteady_only_where_its_numbers_are_told(made: int) -> None:
+    row = row_of([replace(pilot(CASE), settled=False), *(sample(CASE, number, DRIFTING) for number in range(made))])
+    assert row.status == ("unsteady" if row.step_ms else "skipped") == ("unsteady" if made >= 3 else "skipped")
+    assert ("warm it up" in row.reason) is ("faster or slower" in row.reason) is (made >= 3)
+
+
 @pytest.mark.parametrize(("drifting", "status"), [(0, "ok"), (1, "ok"), (2, "unsteady"), (6, "unsteady")])
 def test_unsteady_once_more_than_a_quarter_drift(drifting: int, status: str) -> None:
     row = row_of([pilot(CASE), *(sample(CASE, n, DRIFTING if n < drifting else 1.0) for n in range(6))])

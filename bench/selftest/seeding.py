@@ -51,7 +51,7 @@ class Copy:
     def stepwatch(self, *arguments: str, **environment: str | None) -> "subprocess.CompletedProcess[str]":
         """`stepwatch ARGUMENTS` in the copy; an `environment` variable that is None is unset."""
         told: dict[str, str | None] = {
-            "PYTHONPATH": str(self.folder),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))),
             "HOME": str(self.home),
             "XDG_CACHE_HOME": str(self.home / "cache"),
             "BENCH_DATA": None,
