@@ -33,6 +33,7 @@ OWN = "own"  # the workload, mode, precision and layout of a file of the user's 
 class Backend(Struct, frozen=True):
     """One row of the registry. `modes` and `layouts` begin with the headline; `lacks` says why another is absent.
 
+    `on_gpu`: the mode that is the headline on a GPU, where that is another than the first.
     `computes`: its steps do the workload's work, so that they have rivals and a price. `sets`: the environment
     variables that its adapter sets itself, whatever the shell says. `engine`: what Keras runs on in this row.
     `chains`: the modes and devices ("graph", "gpu") in which one call can make several steps. `loads`: its programs
@@ -51,11 +52,16 @@ class Backend(Struct, frozen=True):
     computes: bool = True
     sets: tuple[str, ...] = ()
     engine: str = ""
+    on_gpu: str = ""
     chains: tuple[str, ...] = ()
     loads: bool = False
     loader_threads: int = 0
     adapter: str = ""
     offered_by: str = ""
+
+    def headline(self, device: str) -> str:
+        """The mode that "default" means on that device: what the framework's users run there."""
+        return self.on_gpu if self.on_gpu and device == "gpu" else self.modes[0]
 
     def missing(self) -> str:
         """Why the backend cannot run here and the command that installs it; empty if its packages are found."""

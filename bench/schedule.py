@@ -103,7 +103,7 @@ def first_of_each_backend(cases: Iterable[Case]) -> list[Case]:
         row = backends.get(case.backend)
         if row.packages:
             same = (case.backend, case.precision, case.device, case.threads)
-            if same not in found or (case.mode == row.modes[0] != found[same].mode):
+            if same not in found or (case.mode == row.headline(case.device) != found[same].mode):
                 found[same] = case
     return list(found.values())
 
@@ -117,7 +117,7 @@ def for_ceilings(cases: list[Case]) -> list[Case]:
         here = {c.backend for c in found if (c.precision, c.device, c.threads) == kind}
         for row in backends.NATIVE.values():
             if row.name not in here and like.device in row.devices and not row.missing():
-                found.append(replace(like, backend=row.name, mode=row.modes[0], layout="flat"))
+                found.append(replace(like, backend=row.name, mode=row.headline(like.device), layout="flat"))
     return found
 
 

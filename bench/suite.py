@@ -239,11 +239,12 @@ def _cases(matrix: Matrix, machine: Machine, filters: Filters) -> list[tuple[Cas
             continue  # a filter may leave out a GPU that is not here
         workload, backend = _plain(asked["workload"]), backends.get(asked["backend"])
         layout = backend.layouts[0] if asked["layout"] == "default" else asked["layout"]
+        device = _device(asked["device"], machine, backend)
         resolved = asked | {
-            "mode": backend.modes[0] if asked["mode"] == "default" else asked["mode"],
+            "mode": backend.headline(device) if asked["mode"] == "default" else asked["mode"],
             "layout": layout,
             "data": datasets.fitting(asked["data"], workload),
-            "device": _device(asked["device"], machine, backend),
+            "device": device,
             "threads": _threads(asked["threads"], machine),
         }
         case = Case(**resolved)
@@ -290,8 +291,8 @@ def _planned(case: Case) -> Planned:
 
 
 def _passes(case: Case, filters: Filters) -> bool:
-    default = backends.get(case.backend).modes[0]
-    modes = [default if mode == "default" else mode for mode in filters.mode]
+    row = backends.get(case.backend)
+    modes = [row.headline(case.device) if mode == "default" else mode for mode in filters.mode]
     return (
         (not filters.workload or case.workload in filters.workload or case.work in filters.workload)
         and (not filters.backend or case.backend in filters.backend)

@@ -664,6 +664,36 @@ def test_what_a_pilot_compiled_is_found_by_the_rounds(name: str, mode: str, kept
     assert before and {path for path in (cache / kept).rglob("*") if path.is_file()} == before
 
 
+AUTO = """
+from bench import backends
+from bench.program import Settings
+row = backends.get("keras-{engine}")
+settings = Settings(row.headline("cpu"), "fp32", row.layouts[0], "cpu", 1)
+row.module().before_import(settings)
+row.module().after_import(settings)
+import keras
+enters = keras.Input((8,))
+model = keras.Model(enters, keras.layers.Dense(8)(enters))
+if "{engine}" == "tensorflow" and "{device}" == "gpu":
+    import tensorflow
+    there = tensorflow.config.list_physical_devices()
+    gpu = type(there[0])("/physical_device:GPU:0", "GPU")
+    tensorflow.config.list_physical_devices = lambda *told: [*there, gpu]
+model.compile(jit_compile="auto")
+print(model.jit_compile, row.headline("{device}") == "compiled")
+"""
+
+
+@pytest.mark.parametrize(
+    "engine", [pytest.param(n, marks=pytest.mark.needs(f"keras-{n}")) for n in ("tensorflow", "jax", "torch")]
+)
+def test_keras_s_headline_is_its_own_choice(engine: str) -> None:
+    for device in ("cpu", "gpu"):
+        done = python("-c", AUTO.format(engine=engine, device=device))
+        told = done.stdout.split()
+        assert len(told) == 2 and told[0] == told[1], done.stderr[-2000:]
+
+
 SEARCHED = """
 import torch
 from bench import backends, workloads

@@ -14,11 +14,12 @@ import typer
 from conftest import ROOT
 
 from bench import __main__ as cli
-from bench import backends, status, suite, workloads
+from bench import backends, load, status, suite, workloads
 from bench.prices import book, user_file
 from bench.prices.asked import Asked
 from bench.recipe import RECIPES
 from bench.reports.columns import COLUMNS, ORIGIN
+from bench.reports.markdown import digits
 from bench.verbs import report as reporting
 from bench.workload import Workload
 
@@ -424,3 +425,41 @@ def test_the_example_of_a_suite_has_every_key_with_its_default(tmp_path: Path) -
     for kind in (suite.Suite, suite.Protocol, suite.Matrix):
         for key in set(kind.__struct_fields__) - {"matrix", "protocol"}:
             assert re.search(rf"^{key} = ", example, re.MULTILINE), key
+
+
+def of_a_gpu(row: Any) -> str:
+    """A row of the page's first table, of a row of the report."""
+    case = row.case
+    text = case.workload == "gpt"
+    rate = row.samples_per_second * (256 if text else 1)
+    cells = (
+        f"{case.workload}, batch {case.batch}{' of 256 characters' if text else ''}, {case.backend} {case.mode}"
+        + ("" if text else f", {case.layout.upper()}"),
+        digits(row.step_ms),
+        ", ".join(map(digits, row.process_ms)),
+        f"{digits(rate / 1e6)} M tokens" if text else f"{digits(rate)} images",
+        f"{row.utilisation:.1%}".replace("%", " %"),
+        f"{row.energy.joules_per_step:.1f}",
+        f"{row.energy.watts:.0f}",
+        digits(row.peak_memory_mib),
+        f"{row.first_step_cold_ms / 1e3:.1f} / {row.first_step_warm_ms / 1e3:.1f}",
+        row.status,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_page_on_gpus_has_the_numbers_of_its_records() -> None:
+    folder = ROOT / "results/reference/gpu-h200/suite"
+    found = [of_a_gpu(row) for row in load(folder).report.rows if row.step_ms]
+    assert len(found) == 4 and set(found) <= set(PAGES["docs/gpu.md"].splitlines())
+    p5en = Asked(instance="p5en.48xlarge")
+    assert (folder / "table.md").read_text() == reporting.text([folder], "markdown", p5en)
+    # The README's sentence, and the hours and dollars of 90 epochs.
+    fastest = max(row.samples_per_second or 0 for row in load(folder).report.rows if row.case.workload == "resnet50")
+    hours = 90 * 1_281_167 / fastest / 3600
+    offer = book.find("p5en.48xlarge")
+    assert offer
+    share = hours * float(offer.usd_per_hour) / 8
+    for page in ("README.md", "docs/gpu.md"):
+        said = " ".join(PAGES[page].split())
+        assert f"{digits(fastest)} images" in said and f"{hours:.1f} h" in said and f"{share:.0f} USD" in said, page

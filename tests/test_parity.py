@@ -292,7 +292,7 @@ def test_the_brief_wants_all_twenty_losses() -> None:
         assert broken.rung == "losses"
 
 
-WITHOUT = {"resnet50"}  # whose proof is not made in every backend yet
+WITHOUT = {"resnet50"}  # whose proofs in every backend and mode take longer than all others together
 
 
 @pytest.mark.parametrize("name", sorted({*workloads.shipped()} - WITHOUT))

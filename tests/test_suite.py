@@ -183,7 +183,7 @@ def test_a_bad_suite_is_one_line_and_leaves_nothing(name: str, here: Path, capsy
             "quik",
             [
                 "no suite 'quik'",
-                "cpu, gate, gpu-full, gpu-models, gpu, input, keras, models, null, quick, recipes, self, smoke",
+                "cpu, gate, gpu-full, gpu-models, gpu, input, keras, models, null, quick, recipes, search, self, smoke",
                 "did you mean 'quick'?",
                 ".toml",
             ],
@@ -317,6 +317,7 @@ WIDE = made(
     Matrix(workload=("mlp", "cnn"), backend=("torch", "jax", "null"), mode=("eager", "compiled"), data=("synthetic",))
 )
 ALL = plan(WIDE, MACHINE)
+DEFAULT = Filters(mode=("default",))
 
 
 @given(
@@ -341,6 +342,17 @@ def test_the_filter_default_is_each_backend_s_headline_mode() -> None:
     found = plan(WIDE, MACHINE, Filters(mode=("default",)))
     headlines = {("torch", "eager"), ("jax", "compiled"), ("null", "eager")}
     assert {(p.case.backend, p.case.mode) for p in found} == headlines
+
+
+@pytest.mark.parametrize(
+    ("machine", "mode"), [(MACHINE, "graph"), (GPU_MACHINE, "compiled")], ids=["without a GPU", "with one"]
+)
+def test_the_headline_mode_is_the_device_s(machine: Machine, mode: str) -> None:
+    wide = made(Matrix(workload=("mlp",), backend=("keras-tensorflow",), mode=("default",), data=("synthetic",)))
+    assert {p.case.mode for p in plan(wide, machine)} == {mode}
+    narrowed = plan(replace(wide, matrix=(replace(wide.matrix[0], mode=("graph", "compiled")),)), machine)
+    kept = plan(replace(wide, matrix=(replace(wide.matrix[0], mode=("graph", "compiled")),)), machine, DEFAULT)
+    assert len(narrowed) == 4 and {p.case.mode for p in kept} == {mode}
 
 
 @pytest.mark.parametrize(

@@ -554,6 +554,12 @@ REFUSED: dict[str, tuple[str, str, str, str]] = {
         BACKEND.replace('"flat"', '"hwcn"'),
         "layouts of nchw, nhwc, flat, found hw",
     ),
+    "a headline that it lacks": (
+        "backend",
+        "x",
+        BACKEND.replace("**", "on_gpu='graph', **"),
+        "on_gpu of its modes eager, found graph",
+    ),
     "no device": ("backend", "x", BACKEND.replace("**", "devices=(), **"), "devices of cpu, gpu, found none"),
     "modes as text": ("backend", "x", BACKEND.replace('("eager",)', '"eager"'), "Expected `array`, got `str`"),
     "an engine": ("backend", "x", BACKEND.replace("**", "engine='jax', **"), "leave out engine and computes"),

@@ -145,8 +145,8 @@ KERAS_LACKS = {
 }
 
 
-def _keras(engine: str, modes: tuple[str, ...], layouts: tuple[str, ...] = ("nhwc",)) -> Backend:
-    """Keras 3 over a native row: in the modes that it has there, the first of which is its own choice on a CPU."""
+def _keras(engine: str, modes: tuple[str, ...], layouts: tuple[str, ...] = ("nhwc",), *, on_gpu: str = "") -> Backend:
+    """Keras 3 over a native row: in the modes that it has there. The headline is what jit_compile="auto" becomes."""
     native = NATIVE[engine]
     return Backend(
         f"keras-{engine}",
@@ -159,13 +159,14 @@ def _keras(engine: str, modes: tuple[str, ...], layouts: tuple[str, ...] = ("nhw
         sets=(*native.sets, "KERAS_BACKEND", "KERAS_HOME", "KERAS_TORCH_DEVICE"),
         loads=True,
         engine=engine,
+        on_gpu=on_gpu,
     )
 
 
 REGISTRY = NATIVE | {
     backend.name: backend
     for backend in (
-        _keras("tensorflow", ("graph", "eager", "compiled")),
+        _keras("tensorflow", ("graph", "eager", "compiled"), on_gpu="compiled"),  # XLA where there is a GPU
         _keras("jax", ("compiled",)),
         _keras("torch", ("eager", "compiled"), ("nhwc", "nchw")),
         _without_model("null", "the null backend computes nothing"),
@@ -229,6 +230,8 @@ def _checked(offer: Offer, found: object) -> Backend:
         if not words or not set(words) <= set(known):
             there = ", ".join(words) or "none"
             raise BenchError(f"{offer.entry} is to have {axis} of {', '.join(known)}, found {there}")
+    if row.on_gpu not in ("", *row.modes):
+        raise BenchError(f"{offer.entry} is to have on_gpu of its modes {', '.join(row.modes)}, found {row.on_gpu}")
     if not row.adapter or not row.packages:
         raise BenchError(f"{offer.entry} is to name its adapter, a module, and the packages that it needs")
     if row.engine or not row.computes:

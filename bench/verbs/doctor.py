@@ -44,7 +44,7 @@ def _said(backend: backends.Backend, here: machine.Machine) -> str:
     if reason := backend.missing():
         return reason
     device = "gpu" if here.gpus and "gpu" in backend.devices else "cpu"
-    settings = Settings(backend.modes[0], "fp32", backend.layouts[0], device, here.cores)
+    settings = Settings(backend.headline(device), "fp32", backend.layouts[0], device, here.cores)
     with tempfile.TemporaryDirectory() as folder:
         process = Process(Path(folder) / "log")
         answer = process.ask(Open(backend.name, settings), monotonic() + SECONDS)

@@ -118,7 +118,7 @@ def _subjects(filters: Filters, device: str, here: Machine, batch: int | None) -
             if reason := backend.missing():
                 lines.append((name, backend.name, "-", "-", "-", "-", "-", "-", f"skipped: {reason}"))
                 continue
-            named = dict.fromkeys(backend.modes[0] if mode == "default" else mode for mode in filters.mode)
+            named = dict.fromkeys(backend.headline(device) if mode == "default" else mode for mode in filters.mode)
             for mode in named or backend.modes:
                 for layout in backend.layouts if workload.has_layout() else ("flat",):
                     if reason := backend.why_not(mode=mode, layout=layout, device=device):

@@ -49,7 +49,7 @@ def _native(name: str, wanted: str) -> str:
     backend = backends.get(wanted)
     if reason := backend.missing():
         raise BenchError(reason)
-    settings = Settings(backend.modes[0], "fp32", backend.layouts[0], "cpu", machine.usable_cores())
+    settings = Settings(backend.headline("cpu"), "fp32", backend.layouts[0], "cpu", machine.usable_cores())
     until = monotonic() + SECONDS
     with tempfile.TemporaryDirectory() as folder:
         process = Process(Path(folder) / "log")
