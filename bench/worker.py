@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
@@ -138,23 +139,24 @@ class Worker:
             return self.prove_own(self.backend, question)
         workload = declared(question)
         found: dict[str, np.ndarray] = {}
-        chained = self.settings.steps_per_call
+        chained, certain = self.settings.steps_per_call, workload.deterministic()
+        if self.settings.mode != "eager" and "eager" in self.modes:
+            # A compiler may be wrong at one batch size alone, which no rung of the ladder has. Before all else, since
+            # what the eager program lacks is known at once, and compiling may take minutes.
+            eager = replace(self._golden(workload), mode="eager", steps_per_call=1)
+            for batches, phase, first in firsts(question, certain):
+                found[f"eager/first/{batches}"] = evidence.first_losses(
+                    self.backend.build(certain, eager), phase, first
+                )
         for name, settings in (("fp64", self._golden(workload)), ("measured", self._settings(workload))):
-            certain = workload.deterministic()
             program = self.backend.build(certain, settings)
             climbed = evidence.climb(program, certain, settings.steps_per_call)
             found |= {f"{name}/{key}": array for key, array in climbed.items()}
             if name == "measured" and question.timed and certain == workload:
                 continue  # the timed process itself makes these first losses, and is held against the fp64 ones
-            for feed, file in question.feeds.items():
-                first = feeds.read(Path(file), certain, evidence.FIRST_STEPS)
-                for phase in question.phases:
-                    program = self.backend.build(certain, settings)
-                    found[f"{name}/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first, chained)
-                    if name == "fp64" and settings.mode != "eager" and "eager" in self.modes:
-                        # A compiler may be wrong at one batch size alone, which no rung of the ladder has.
-                        program = self.backend.build(certain, replace(settings, mode="eager", steps_per_call=1))
-                        found[f"eager/first/{phase}/{feed}"] = evidence.first_losses(program, phase, first)
+            for batches, phase, first in firsts(question, certain):
+                program = self.backend.build(certain, settings)
+                found[f"{name}/first/{batches}"] = evidence.first_losses(program, phase, first, chained)
         rates = {place.path: rate for place in workload.walk() if (rate := getattr(place.layer, "rate", 0.0))}
         masks = {rate: probes.dropout_masks(self.backend, self.settings, rate) for rate in set(rates.values())}
         found |= {f"dropout/{path}": masks[rate] for path, rate in rates.items()}
@@ -179,6 +181,13 @@ class Worker:
     def _settings(self, workload: Workload) -> Settings:
         layout = self.settings.layout if workload.has_layout() else "flat"
         return replace(self.settings, layout=layout)
+
+
+def firsts(question: Prove, workload: Workload) -> Iterator[tuple[str, str, feeds.Data]]:
+    """The first batches of each feed in each phase: "phase/data/batch", the phase, and they."""
+    for feed, file in question.feeds.items():
+        first = feeds.read(Path(file), workload, evidence.FIRST_STEPS)
+        yield from ((f"{phase}/{feed}", phase, first) for phase in question.phases)
 
 
 def declared(question: Warm | Prove | Describe) -> Workload:
