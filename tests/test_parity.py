@@ -292,10 +292,7 @@ def test_the_brief_wants_all_twenty_losses() -> None:
         assert broken.rung == "losses"
 
 
-WITHOUT = {"resnet50"}  # whose proofs in every backend and mode take longer than all others together
-
-
-@pytest.mark.parametrize("name", sorted({*workloads.shipped()} - WITHOUT))
+@pytest.mark.parametrize("name", sorted(workloads.shipped()))
 def test_every_shipped_workload_has_golden_evidence_of_its_own_declaration(name: str) -> None:
     workload = workloads.get(name)
     brief = parity.golden(workload)
@@ -306,10 +303,6 @@ def test_every_shipped_workload_has_golden_evidence_of_its_own_declaration(name:
     assert set(brief.tensors) == {"logits", "loss", *wanted}
     assert (brief.workload, brief.digest) == (name, certain.digest)
     assert all(np.isfinite([*brief.losses, *(x for pair in brief.tensors.values() for x in pair)]))
-
-
-def test_what_is_said_to_have_no_golden_evidence_has_none() -> None:
-    assert {name for name in workloads.shipped() if parity.golden(workloads.get(name)) is None} == WITHOUT
 
 
 def test_what_one_program_alone_computed_is_no_golden_evidence(
