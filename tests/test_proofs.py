@@ -9,14 +9,18 @@ import pytest
 from msgspec.structs import replace
 from test_table import CASE, MACHINE, proof, run_of
 
-from bench import measuring, parity, proofs, run, workloads
+from bench import feeds, measuring, parity, proofs, run, workloads
 from bench.arms import Launch
+from bench.errors import Unsupported
 from bench.evidence import Evidence
+from bench.messages import Prove
 from bench.process import WorkerFailed
+from bench.program import Settings
 from bench.reports.markdown import machine_line
 from bench.suite import Filters
 from bench.table import Report
 from bench.verbs import parity as verb
+from bench.worker import Worker
 from bench.workload import Proof
 
 NAMES = ("train/synthetic/16", "train/synthetic/64")
@@ -65,6 +69,24 @@ def test_one_batch_size_breaks_alone(changed: dict[str, list[float]], says: str)
     assert verdict.broken == ""
     assert set(verdict.broken_feeds) == {NAMES[0]} and set(verdict.first_losses) == {NAMES[1]}
     assert says in verdict.broken_feeds[NAMES[0]]
+
+
+def test_what_the_eager_program_lacks_is_known_before_anything_is_compiled(tmp_path: Path) -> None:
+    """TensorFlow's compiled ResNet-50 was compiled for ten minutes before its eager program was refused."""
+    built: list[str] = []
+
+    def build(workload: object, settings: Settings) -> object:
+        built.append(settings.mode)
+        raise Unsupported("no such pooling")
+
+    worker = Worker()
+    worker.backend, worker.modes = SimpleNamespace(build=build), ("graph", "eager", "compiled")  # type: ignore[assignment]
+    worker.settings = Settings("compiled", "fp32", "nchw", "cpu", 1)
+    feeds.write(tmp_path / "feed.npz", workloads.get("mlp"), data="synthetic", size=8, count=5, seed=1)
+    question = Prove("mlp", {"synthetic/8": str(tmp_path / "feed.npz")}, str(tmp_path / "proof.npz"))
+    with pytest.raises(Unsupported, match="no such pooling"):
+        worker.prove(question)
+    assert built == ["eager"]
 
 
 def test_first_losses_as_measured_are_the_timed_process_s_affair() -> None:
