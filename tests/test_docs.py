@@ -393,6 +393,7 @@ TABLES = {
     "keras": ("docs/keras.md", "keras-2core", "What Keras costs"),
     "recipes": ("docs/workloads.md", "recipes-2core", "What recipes cost"),
     "input": ("docs/workloads.md", "input-2core", "What input from the host costs"),
+    "search": ("docs/suites.md", "search-2core", "The search for a batch"),
 }
 
 
