@@ -238,11 +238,10 @@ def _cases(matrix: Matrix, machine: Machine, filters: Filters) -> list[tuple[Cas
         if asked["device"] == "gpu" and filters.device and "gpu" not in filters.device:
             continue  # a filter may leave out a GPU that is not here
         workload, backend = _plain(asked["workload"]), backends.get(asked["backend"])
-        layout = backend.layouts[0] if asked["layout"] == "default" else asked["layout"]
         device = _device(asked["device"], machine, backend)
         resolved = asked | {
             "mode": backend.headline(device) if asked["mode"] == "default" else asked["mode"],
-            "layout": layout,
+            "layout": backend.layouts[0] if asked["layout"] == "default" else asked["layout"],
             "data": datasets.fitting(asked["data"], workload),
             "device": device,
             "threads": _threads(asked["threads"], machine),
