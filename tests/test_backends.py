@@ -716,10 +716,12 @@ def test_convolutions_are_searched_for_what_is_timed(name: str) -> None:
 
 
 WOKEN = """
+import os
 import psutil
 from bench.backends.torch import device
 from bench.program import Settings
 device.before_import(Settings("compiled", "fp32", "flat", "cpu", 1, compiled={compiled}))
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")  # on one core Inductor has no pool
 from torch._inductor.async_compile import AsyncCompile
 AsyncCompile.wakeup()  # which compiling for a GPU does, whatever its cache holds
 print(len(psutil.Process().children()) > 0)
@@ -730,7 +732,7 @@ AsyncCompile.use_process_pool() and AsyncCompile.process_pool().shutdown()
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_no_compilers_are_started_where_all_is_compiled(compiled: bool) -> None:
-    done = python("-c", WOKEN.format(compiled=compiled), TORCHINDUCTOR_COMPILE_THREADS="2")
+    done = python("-c", WOKEN.format(compiled=compiled))
     assert done.stdout.split() == [str(not compiled)], done.stderr[-2000:]
 
 
