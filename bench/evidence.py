@@ -3,6 +3,8 @@
 Keys: `logits`, `loss`, `gradient/<path>`, `losses` (each optimiser step), `weight/<path>` (after the last step).
 """
 
+from itertools import cycle, islice
+
 import numpy as np
 
 from bench import feeds, samples
@@ -50,6 +52,16 @@ def first_losses(program: Program, phase: str, data: feeds.Data, steps_per_call:
         program.train(program.put(x, y))
     program.fence()
     return program.losses()
+
+
+def two_calls(program: Program, workload: Workload, chained: int, steps_per_call: int) -> Array:
+    """The losses of `2 * chained` steps on the proof's batches, by a program that makes `steps_per_call` in a call."""
+    data, losses = list(islice(cycle(proof_batches(workload)), 2 * chained)), list[Array]()
+    for x, y in feeds.calls(data, steps_per_call):
+        program.train(program.put(x, y))
+        program.fence()
+        losses.append(program.losses())  # now, since a program keeps 32 of them
+    return np.concatenate(losses)
 
 
 def cross_entropy(logits: Array, y: np.ndarray) -> float:

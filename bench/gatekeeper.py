@@ -167,7 +167,7 @@ class Gatekeeper:
         if verdict.broken or verdict.broken_feeds:
             path.unlink()  # only a proof that held is kept
         if not verdict.broken:
-            self.evidence.setdefault(case.work, found)
+            self.evidence[case.work] = proofs.trusted(found, verdict) | self.evidence.get(case.work, {})
         errors = verdict.parity_fp64, verdict.parity_error, verdict.broken, verdict.first_losses
         origin = docket.origin(arm, case, PILOT_ROUND)
         docket.append(ArmProof(arm.name, Proof(case.worker, origin, *errors, making is None, verdict.broken_feeds)))

@@ -36,6 +36,9 @@ LAST = {"fp32": 5e-3}
 # that cancels, of a bias before a BatchNorm say, is rounding alone.
 SHARE = 1e-3
 COARSE_SHARE = {"tf32": 0.1, "bf16": 0.1}
+# Losses of calls of several steps in fp64 against as many calls of one: so many steps of a deep model enlarge rounding.
+# A batch that comes twice, or weights that a call does not move on, stand 1e-3 off and more.
+CALLS = 1e-6
 # Of an honest mask's counts, one in a thousand million lies outside the bounds.
 DROPOUT_ERROR = 1e-9
 
@@ -176,18 +179,27 @@ def inference_break(found: Mapping[str, Array], allowed: float) -> Break | None:
     return None if far <= allowed else Break("dropout", "inference", far, allowed)
 
 
+def calls_break(found: Mapping[str, Array]) -> Break | None:
+    """Whether calls of several steps make other losses than calls of one, where the ladder has too few steps to see."""
+    if "calls/several" not in found:
+        return None
+    far = _relative(found["calls/several"], found["calls/single"])
+    return None if far <= CALLS else Break(rung := "losses of several steps a call", rung, far, CALLS)
+
+
 def dropout_break(workload: Workload, found: Mapping[str, Array], precision: str = "fp32") -> Break | None:
     """Whether each Dropout dropped its share, scaled the rest, and drew anew for each sample and step."""
     allowed = 1e-2 if precision in COARSE_SHARE else 1e-4  # bf16 knows 1 / 0.9 to 4e-3
     for place in workload.walk():
         if not isinstance(place.layer, Dropout) or not place.layer.rate:
             continue
-        rate, values = place.layer.rate, found[f"dropout/{place.path}"].reshape(4, -1)
+        rate, values = place.layer.rate, found[f"dropout/{place.path}"]
+        values = values.reshape(-1, values.shape[-1])
         kept = np.abs(values) > 0.5  # a kept one is 1 / (1 - rate) and at least 1; a dropped one is 0 but for rounding
         for mask in ~kept:
             if not _plausible(int(mask.sum()), mask.size, rate):
                 return Break("dropout share", place.path, float(mask.mean()), rate)
-        # Rows: two samples in the first step, the same two in the second.
+        # Rows: two samples in the first step, the same two in the next.
         for a, b in combinations(kept, 2):
             if not _plausible(int((a != b).sum()), a.size, 2 * rate * (1 - rate)):
                 return Break("dropout draws", place.path, float((a != b).mean()), 2 * rate * (1 - rate))

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 from msgspec.structs import replace
 
+from bench import feeds
 from bench.layers import Conv2D, Dense, Dropout, Flatten, Layer
 from bench.placement import Array
 from bench.program import BackendModule, Settings
@@ -102,20 +103,25 @@ def _flat(settings: Settings) -> Settings:
 
 
 def dropout_masks(backend: BackendModule, settings: Settings, *rates: float) -> Array:
-    """What Dropouts in a row made of ones in two steps of the very `train` that is timed: (2 steps, 2 samples, 4096).
+    """What Dropouts in a row made of ones in two calls of the very `train` that is timed: (steps, 2 samples, 4096).
 
     Weights start at 0 and hardly move, so the loss's gradient at the logits is (1/10 - onehot) / 2 whatever the masks
-    are; one step of SGD adds -learning rate x (mask x scale) x that to the kernel, from which the columns of the two
-    samples' labels give both samples' values.
+    are; one step of SGD adds -learning rate x (mask x scale) x that to the kernel. Each sample of a call has a label of
+    its own, so that from these columns all its values come. Where calls make several steps, they make two here.
     """
-    inputs, learning = 4096, 1e-6
-    program = backend.build(probe((0.0,) * 10, inputs, tuple(map(Dropout, rates)), learning), _flat(settings))
-    batch = program.put(np.ones((2, inputs), np.float32), np.array([0, 1], np.int32))
+    inputs, learning, chained = 4096, 1e-8, min(2, settings.steps_per_call)
+    stack, samples = tuple(map(Dropout, rates)), 2 * chained
+    asked = replace(settings, layout="flat", steps_per_call=chained)
+    program = backend.build(probe((0.0,) * 10, inputs, stack, learning), asked)
+    x, y = np.ones((2, inputs), np.float32), np.arange(samples, dtype=np.int32).reshape(chained, 2)
+    (call,) = feeds.calls([(x, labels) for labels in y], chained)
+    batch = program.put(*call)
     kernels: list[Array] = [np.zeros((inputs, 10))]
     for _ in range(2):
         program.train(batch)
         program.fence()
         kernels.append(program.weights()["dense_1.kernel"])
-    # column 0 = learning x (0.9 a - 0.1 b) / 2 and column 1 = learning x (0.9 b - 0.1 a) / 2 for the values a and b
-    solve = np.linalg.inv(np.array([[0.9, -0.1], [-0.1, 0.9]]) / 2) / learning
-    return np.stack([solve @ (after - before)[:, :2].T for before, after in pairwise(kernels)])
+    # A column is learning x (its own sample's value - a tenth of all samples' values) / 2.
+    solve = np.linalg.inv((np.eye(samples) - 0.1) / 2) / learning
+    found = [solve @ (after - before)[:, :samples].T for before, after in pairwise(kernels)]
+    return np.concatenate(found).reshape(-1, 2, inputs)

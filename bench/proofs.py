@@ -213,7 +213,12 @@ def _first_break(subject: Subject, found: Evidence, checks: list[tuple[str, pari
         if agreement.broken:
             return f"{what}: {agreement.broken}"
     floor = parity.tolerance(workload, subject.precision, stepped=False)
-    return str(parity.inference_break(found, floor) or parity.dropout_break(workload, found, subject.precision) or "")
+    others = (
+        parity.calls_break(found),
+        parity.inference_break(found, floor),
+        parity.dropout_break(workload, found, subject.precision),
+    )
+    return str(next(filter(None, others), ""))
 
 
 def _feed_break(subject: Subject, found: Evidence, reference: Evidence | None, name: str, losses: list[float]) -> str:
@@ -231,6 +236,12 @@ def _feed_break(subject: Subject, found: Evidence, reference: Evidence | None, n
         if other is not None and (far := parity.first_losses_differ(tuple(losses), other, strict)) is not None:
             return f"first losses of {name}: differ by {far:.2g} from {what}"
     return ""
+
+
+def trusted(found: Evidence, verdict: Verdict) -> Evidence:
+    """What others may be held against: without the first losses of batches that broke, whose fp64 may be wrong."""
+    wrong = {f"fp64/first/{name}" for name in verdict.broken_feeds}
+    return {key: array for key, array in found.items() if key not in wrong}
 
 
 def _finite(error: float) -> float | None:

@@ -63,7 +63,8 @@ class Prover:
         if verdict.broken or verdict.broken_feeds:
             path.unlink()  # only a proof that held is kept
         if not verdict.broken:
-            self.evidence.setdefault(cases[0].work, found)
+            # The first that held; of batches that it has not, or got wrong, the next one's first losses.
+            self.evidence[cases[0].work] = proofs.trusted(found, verdict) | self.evidence.get(cases[0].work, {})
         return verdict, making is None
 
     def _finish(self, making: proofs.Making, cases: list[Case]) -> None:

@@ -91,10 +91,9 @@ class Worker:
             return Failed("error", f"the parent speaks version {question.version}, this worker {messages.VERSION}")
         self.settings = question.settings
         row = backends.get(question.backend)
-        self.backend, self.modes = (
-            Own(question.file, question.root, question.elsewhere) if question.file else row.module(),
-            row.modes,
-        )
+        own = question.file
+        self.backend = Own(own, question.root, question.elsewhere) if own else row.module()
+        self.modes, self.layouts = row.modes, row.layouts
         if question.root:  # of another revision the files too that a program opens by relative paths
             os.chdir(question.root)
         show_one_gpu(self.settings)
@@ -140,14 +139,19 @@ class Worker:
         workload = declared(question)
         found: dict[str, np.ndarray] = {}
         chained, certain = self.settings.steps_per_call, workload.deterministic()
+        plain = self._plain(workload)
         if self.settings.mode != "eager" and "eager" in self.modes:
             # A compiler may be wrong at one batch size alone, which no rung of the ladder has. Before all else, since
             # what the eager program lacks is known at once, and compiling may take minutes.
-            eager = replace(self._golden(workload), mode="eager", steps_per_call=1)
             for batches, phase, first in firsts(question, certain):
                 found[f"eager/first/{batches}"] = evidence.first_losses(
-                    self.backend.build(certain, eager), phase, first
+                    self.backend.build(certain, plain), phase, first
                 )
+        if 2 * chained > max(2, certain.proof.steps):
+            # The ladder has too few steps for two whole calls, of which the second begins where the first ended.
+            for name, settings in (("single", plain), ("several", self._golden(workload))):
+                program = self.backend.build(certain, settings)
+                found[f"calls/{name}"] = evidence.two_calls(program, certain, chained, settings.steps_per_call)
         for name, settings in (("fp64", self._golden(workload)), ("measured", self._settings(workload))):
             program = self.backend.build(certain, settings)
             climbed = evidence.climb(program, certain, settings.steps_per_call)
@@ -177,6 +181,12 @@ class Worker:
     def _golden(self, workload: Workload) -> Settings:
         """fp64 on the device itself, where the very program is compiled; a CPU would take minutes over a large one."""
         return replace(self._settings(workload), precision="fp64")
+
+    def _plain(self, workload: Workload) -> Settings:
+        """A witness that no compiler and no call of several steps had a hand in, where the backend has such a mode."""
+        golden = self._golden(workload)
+        mode = "eager" if "eager" in self.modes else golden.mode
+        return replace(golden, mode=mode, layout=self.layouts[0] if workload.has_layout() else "flat", steps_per_call=1)
 
     def _settings(self, workload: Workload) -> Settings:
         layout = self.settings.layout if workload.has_layout() else "flat"

@@ -56,14 +56,14 @@ class Fake:
 
     def build(self, workload: Workload, settings: Settings) -> Any:
         self.built.append((workload, settings))
-        return FakeProgram(workload, self)
+        return FakeProgram(workload, self, settings.steps_per_call)
 
 
 class FakeProgram:
     """Dropout, perhaps, and one Dense, or a convolution as large as its image; SGD on the mean cross-entropy."""
 
-    def __init__(self, workload: Workload, fake: Fake) -> None:
-        self.fake, self.rate = fake, workload.optimiser.rate
+    def __init__(self, workload: Workload, fake: Fake, steps_per_call: int = 1) -> None:
+        self.fake, self.rate, self.steps_per_call = fake, workload.optimiser.rate, steps_per_call
         self.drops = [layer.rate for layer in workload.layers if isinstance(layer, Dropout)]
         self.convolution = any(isinstance(layer, Conv2D) for layer in workload.layers)
         self.paths = list(workload.parameters())
@@ -86,7 +86,10 @@ class FakeProgram:
         return self.product(x)
 
     def train(self, batch: tuple[Array, Array]) -> None:
-        x, y = batch
+        for step in zip(*batch, strict=True) if self.steps_per_call > 1 else [batch]:
+            self.step(*step)
+
+    def step(self, x: Array, y: Array) -> None:
         if self.drops:
             x = x * self.fake.mask(self.steps, x.shape, self.drops[0])
         logits = self.product(x)
@@ -245,17 +248,21 @@ def test_the_canaries_are_programs_of_the_mode_s_own_and_one_of_them_trains() ->
 MODEL = workloads.get("mlp_dropout")
 
 
-def judged(mask: Callable[[int, tuple[int, int], float], Array]) -> str:
-    masks = probes.dropout_masks(Fake(mask=mask, dtype=np.float64), SETTINGS, 0.5)
-    assert masks.shape == (2, 2, 4096)
+def judged(mask: Callable[[int, tuple[int, int], float], Array], steps_per_call: int = 1) -> str:
+    settings = replace(SETTINGS, steps_per_call=steps_per_call)
+    masks = probes.dropout_masks(Fake(mask=mask, dtype=np.float64), settings, 0.5)
+    assert masks.shape == (2 * min(2, steps_per_call), 2, 4096)
     broken = parity.dropout_break(MODEL, {"dropout/dropout_1": masks})
     return broken.rung if broken else ""
 
 
-def test_the_masks_that_were_drawn_are_read_from_the_weights() -> None:
-    masks = probes.dropout_masks(Fake(dtype=np.float64), SETTINGS, 0.5)
-    for step in (0, 1):
-        np.testing.assert_allclose(masks[step], honest(step, (2, 4096), 0.5), atol=1e-3)
+@pytest.mark.parametrize(("steps_per_call", "steps"), [(1, 2), (2, 4), (8, 4)])
+def test_the_masks_that_were_drawn_are_read_from_the_weights(steps_per_call: int, steps: int) -> None:
+    settings = replace(SETTINGS, steps_per_call=steps_per_call)
+    masks = probes.dropout_masks(Fake(dtype=np.float64), settings, 0.5)
+    assert len(masks) == steps
+    for step in range(steps):
+        np.testing.assert_allclose(masks[step], honest(step, (2, 4096), 0.5), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +281,19 @@ def test_a_dishonest_dropout_is_found_through_the_weights(mask: Any, rung: str) 
     assert judged(mask) == rung
 
 
+@pytest.mark.parametrize(
+    ("mask", "rung"),
+    [
+        (honest, ""),
+        (lambda step, shape, rate: honest(step // 2, shape, rate), "dropout draws"),
+        (lambda step, shape, rate: honest(step % 2, shape, rate), "dropout draws"),
+    ],
+    ids=["honest", "one mask for a call", "each call the same"],
+)
+def test_a_call_of_several_steps_draws_for_each_of_them(mask: Any, rung: str) -> None:
+    assert judged(mask, 8) == rung
+
+
 def test_a_rate_is_probed_once_however_many_layers_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     probed: list[float] = []
 
@@ -284,7 +304,7 @@ def test_a_rate_is_probed_once_however_many_layers_have_it(tmp_path: Path, monke
     monkeypatch.setattr(probes, "dropout_masks", drawn)
     monkeypatch.setattr(evidence, "climb", lambda *_: {})
     worker = Worker()
-    worker.backend, worker.settings, worker.modes = Fake(), SETTINGS, ("eager",)
+    worker.backend, worker.settings, worker.modes, worker.layouts = Fake(), SETTINGS, ("eager",), ("nhwc",)
     several = replace(MODEL, layers=(Dropout(0.5), Dropout(0.1), Dropout(0.5), Dense(10)))
     worker.prove(Prove("several", {}, str(tmp_path / "proof.npz"), several))
     assert sorted(probed) == [0.1, 0.5]
@@ -305,7 +325,7 @@ def test_first_losses_as_measured_are_made_where_no_timed_process_makes_them(
     monkeypatch.setattr(evidence, "climb", lambda *_: {})
     monkeypatch.setattr(evidence, "first_losses", lambda *_: np.ones(5))
     worker = Worker()
-    worker.backend, worker.settings, worker.modes = Fake(), SETTINGS, ("eager",)
+    worker.backend, worker.settings, worker.modes, worker.layouts = Fake(), SETTINGS, ("eager",), ("nhwc",)
     workload, feed = replace(MODEL, layers=layers), tmp_path / "feed.npz"
     feeds.write(feed, workload, data="synthetic", size=2, count=5, seed=1)
     asked = Prove("made", {"synthetic/2": str(feed)}, str(tmp_path / "proof.npz"), workload, ("train",), timed)

@@ -16,6 +16,7 @@ from bench.evidence import Evidence
 from bench.messages import Prove
 from bench.process import WorkerFailed
 from bench.program import Settings
+from bench.prover import Prover
 from bench.reports.markdown import machine_line
 from bench.suite import Filters
 from bench.table import Report
@@ -73,20 +74,100 @@ def test_one_batch_size_breaks_alone(changed: dict[str, list[float]], says: str)
 
 def test_what_the_eager_program_lacks_is_known_before_anything_is_compiled(tmp_path: Path) -> None:
     """TensorFlow's compiled ResNet-50 was compiled for ten minutes before its eager program was refused."""
-    built: list[str] = []
+    built: list[tuple[str, str]] = []
 
     def build(workload: object, settings: Settings) -> object:
-        built.append(settings.mode)
+        built.append((settings.mode, settings.layout))
         raise Unsupported("no such pooling")
 
     worker = Worker()
     worker.backend, worker.modes = SimpleNamespace(build=build), ("graph", "eager", "compiled")  # type: ignore[assignment]
-    worker.settings = Settings("compiled", "fp32", "nchw", "cpu", 1)
-    feeds.write(tmp_path / "feed.npz", workloads.get("mlp"), data="synthetic", size=8, count=5, seed=1)
-    question = Prove("mlp", {"synthetic/8": str(tmp_path / "feed.npz")}, str(tmp_path / "proof.npz"))
+    worker.layouts, worker.settings = ("nhwc", "nchw"), Settings("compiled", "fp32", "nchw", "cpu", 1)
+    feeds.write(tmp_path / "feed.npz", workloads.get("cnn"), data="synthetic", size=8, count=5, seed=1)
+    question = Prove("cnn", {"synthetic/8": str(tmp_path / "feed.npz")}, str(tmp_path / "proof.npz"))
     with pytest.raises(Unsupported, match="no such pooling"):
         worker.prove(question)
-    assert built == ["eager"]
+    # In the headline layout: eager TensorFlow has no other on a CPU, where its compiled mode has both.
+    assert built == [("eager", "nhwc")]
+
+
+class Counting:
+    """A program whose losses are what it counts; of one that `forgets` each call begins anew."""
+
+    def __init__(self, settings: Settings, forgets: bool) -> None:
+        self.settings, self.forgets, self.steps, self.made = settings, forgets, 0, list[float]()
+
+    def put(self, x: np.ndarray, y: np.ndarray) -> int:
+        return len(x) if self.settings.steps_per_call > 1 else 1
+
+    def train(self, count: int) -> None:
+        self.steps = 0 if self.forgets else self.steps
+        self.made += [float(self.steps + n) for n in range(count)]
+        self.steps += count
+
+    def fence(self) -> None: ...
+
+    def losses(self) -> np.ndarray:
+        found, self.made = np.array(self.made), []
+        return found
+
+
+@pytest.mark.parametrize(
+    ("steps_per_call", "made"), [(1, set()), (2, {"single", "several"}), (8, {"single", "several"})]
+)
+@pytest.mark.parametrize("forgets", [False, True], ids=["honest", "forgets"])
+def test_two_whole_calls_are_proved_where_the_ladder_is_too_short(
+    steps_per_call: int, made: set[str], forgets: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three steps, as gpt's has: eight in a call would be tried as three in one."""
+    monkeypatch.setattr("bench.worker.evidence.climb", lambda *_: {})
+    built: list[Settings] = []
+
+    def build(workload: object, settings: Settings) -> Counting:
+        built.append(settings)
+        return Counting(settings, forgets and settings.steps_per_call > 1)
+
+    worker = Worker()
+    worker.backend, worker.modes, worker.layouts = SimpleNamespace(build=build), ("compiled",), ("nhwc",)  # type: ignore[assignment]
+    worker.settings = Settings("compiled", "fp32", "flat", "cpu", 1, steps_per_call=steps_per_call)
+    short = replace(workloads.get("mlp"), proof=Proof(steps=3, batch=4))
+    worker.prove(Prove("short", {}, str(tmp_path / "proof.npz"), short))
+    with np.load(tmp_path / "proof.npz") as file:
+        found = {key: file[key] for key in file if key.startswith("calls/")}
+    assert {key.removeprefix("calls/") for key in found} == made
+    assert {s.precision for s in built[: len(made)]} <= {"fp64"}
+    for key, losses in found.items():
+        assert len(losses) == 2 * steps_per_call, key
+    broken = parity.calls_break(found)
+    assert bool(broken) == bool(made and forgets)
+    if broken:
+        verdict = proofs.judge(SUBJECT, evidence() | found, None)
+        assert verdict.broken.startswith("losses of several steps a call differs by ")
+
+
+def test_a_ladder_of_two_calls_needs_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.worker.evidence.climb", lambda *_: {})
+    worker = Worker()
+    worker.backend, worker.modes, worker.layouts = SimpleNamespace(build=lambda *_: None), ("compiled",), ("nhwc",)  # type: ignore[assignment]
+    worker.settings = Settings("compiled", "fp32", "flat", "cpu", 1, steps_per_call=8)
+    worker.prove(Prove("mlp", {}, str(tmp_path / "proof.npz")))
+    with np.load(tmp_path / "proof.npz") as file:
+        assert not list(file), "of twenty steps: two calls of eight, and one of four"
+
+
+def test_nobody_is_held_against_first_losses_that_were_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first backend's compiler is wrong at one batch size, in fp64 too: the honest ones after it are not blamed."""
+    first = evidence(fp64_16=WRONG, measured_16=WRONG) | {f"eager/first/{NAMES[0]}": np.array(HONEST)}
+    files = {name: tmp_path / name for name in ("torch", "jax", "tensorflow")}
+    for file in files.values():
+        file.touch()
+    found = {files["torch"]: first, files["jax"]: evidence(), files["tensorflow"]: evidence(fp64_16=WRONG)}
+    monkeypatch.setattr(proofs, "load", found.__getitem__)
+    monkeypatch.setattr(proofs, "path_of", lambda subject, _: files[subject.backend])
+    cases = [replace(CASE, backend=backend, batch=batch) for backend in files for batch in (16, 64)]
+    prover = Prover(run_of(*cases), tmp_path, {}, lambda *_: "")
+    broken = {b: set(prover.finish([c for c in cases if c.backend == b])[0].broken_feeds) for b in files}
+    assert broken == {"torch": {NAMES[0]}, "jax": set(), "tensorflow": {NAMES[0]}}
 
 
 def test_first_losses_as_measured_are_the_timed_process_s_affair() -> None:

@@ -17,7 +17,7 @@ TINY = "_tiny"  # what a file's smaller size is listed with
 
 
 def shipped() -> list[str]:
-    """Those of Stepwatch itself; all but the whole `resnet50` have golden evidence."""
+    """Those of Stepwatch itself, each with golden evidence."""
     files = _files()
     return sorted([*files, *(name + TINY for name in files if _shipped(name + TINY))])
 

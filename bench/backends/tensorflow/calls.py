@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def several(function: Callable[..., Any], count: int, result: Any, *, unrolled: bool) -> Callable[..., Any]:
-    """Of `count` batches, one after the other: their results of dtype `result` in a stack; of one its own.
+    """Of `count` batches or fewer, one after the other: their results of dtype `result` in a stack; of one its own.
 
     A loop of TensorFlow's is as fast as one of Python's, and is traced once. `unrolled`: XLA on a CPU is fifteen
     times as slow in a convolution's gradients where they stand in a loop.
@@ -15,7 +15,7 @@ def several(function: Callable[..., Any], count: int, result: Any, *, unrolled: 
     if count == 1:
         return function
     if unrolled:
-        return lambda *batches: tf.stack([function(*(part[i] for part in batches)) for i in range(count)])
+        return lambda *batches: tf.stack([function(*batch) for batch in zip(*map(tf.unstack, batches), strict=True)])
     return lambda *batches: tf.map_fn(
         lambda batch: function(*batch), batches, parallel_iterations=1, fn_output_signature=result
     )
