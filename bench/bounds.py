@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from bench import backends, program
+from bench import backends
 from bench.case import Case
 from bench.patience import BUSY
 from bench.records import Ceiling, Pilot
@@ -108,11 +108,12 @@ def _floors(case: Case, workload: Workload, batch: int, found: Ceilings) -> tupl
 
 
 def _dispatch(case: Case, workload: Workload, step: float, pilot: Pilot, found: Ceilings) -> float:
-    """The host's share: until a call returns; or, where a call does its work before it returns, what a step on one
-    image takes beyond that image's own floor."""
-    dispatch = pilot.dispatch_seconds / case.steps_per_call
-    blocks = dispatch >= program.BLOCKING * step if case.batch == 1 else pilot.one_image_seconds is not None
-    if not blocks:
-        return min(1.0, dispatch / step)
-    alone = step if case.batch == 1 else (pilot.one_image_seconds or 0.0) / case.steps_per_call
-    return min(1.0, max(0.0, alone - max(_floors(case, workload, 1, found))) / step)
+    """The host's share is at most both: until a call returns, which may have done its work by then; and what a step on
+    one image takes beyond that image's own floor."""
+    least = pilot.dispatch_seconds / case.steps_per_call
+    alone = pilot.one_image_seconds and pilot.one_image_seconds / case.steps_per_call
+    if case.batch == 1:
+        alone = step
+    if alone is not None:
+        least = min(least, max(0.0, alone - max(_floors(case, workload, 1, found))))
+    return min(1.0, least / step)

@@ -154,7 +154,7 @@ class Bursts(Struct, frozen=True, tag=True):
 
 
 class Inspected(Struct, frozen=True, tag=True):
-    """`dispatch_seconds`: until a call returns. `one_image_seconds`: of a step on one image, None where not wanted.
+    """`dispatch_seconds`: until a call returns. `one_image_seconds`: of a step on one image; None where not tried.
 
     `quiet_seconds`: the most work that may go on after a fence. `input_share`: of a host-fed step, what the same step
     does not take on batches that are on the device; None where it is fed from there. `fed_losses`: of the first

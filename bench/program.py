@@ -11,9 +11,6 @@ from msgspec import Struct
 
 from bench.placement import Array
 
-# A call that takes this share of its step or more does not return before its work is done.
-BLOCKING = 0.9
-
 
 class Settings(Struct, frozen=True):
     """Everything that a backend is told explicitly, so that no framework's default decides.

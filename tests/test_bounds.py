@@ -117,6 +117,8 @@ def test_fp64_moves_twice_as_much() -> None:
         (64, 2.0, None, 1.0),  # never more than all of it
         (64, 1.0, 0.25, 0.25),  # it blocks: what one image takes beyond its own floor
         (64, 1.0, 3.0, 1.0),
+        (64, 0.89, 0.25, 0.25),  # times scatter: it may block for all that
+        (64, 0.3, 0.5, 0.3),
         (1, 1.0, None, 1.0),  # a batch of one that blocks is its own measure
         (1, 0.2, None, 0.2),
     ],
