@@ -22,6 +22,8 @@ from bench.status import of as status_of
 from bench.status import too_few
 from bench.suite import Planned
 
+# What two rows have in common that are compared: all but backend, mode, layout, threads and steps a call.
+SAME = ("workload", "phase", "measure", "precision", "batch", "data", "device", "input", "recipe")
 # What a mode's compilation is held against: the first of these that was measured.
 LESS_COMPILED = {"compiled": ("eager", "graph"), "graph": ("eager",)}
 
@@ -251,9 +253,7 @@ def priced(row: Row, price: Price | None) -> Row:
 
 
 def rival(case: Case) -> tuple[object, ...]:
-    """What two rows have in common that are compared: all but backend, mode, layout, threads and steps a call."""
-    same = ("workload", "phase", "measure", "precision", "batch", "data", "device", "input", "recipe")
-    return tuple(getattr(case, axis) for axis in same)
+    return tuple(getattr(case, axis) for axis in SAME)
 
 
 def _comparable(run: Run, case: Case) -> bool:

@@ -285,6 +285,24 @@ def test_markdown_calls_a_winner_only_where_the_intervals_do(
     assert len(re.findall("Fastest:|proved fastest|Too few rounds", text)) == 1
 
 
+def test_each_group_of_rivals_has_its_winner_and_the_same_is_said_once() -> None:
+    recipes = ("plain", "l2", "clip")
+    cases = [(replace(CASE, recipe=recipe), replace(JAX, recipe=recipe)) for recipe in recipes]
+
+    def said(*theirs: float) -> str:
+        found = [r for (a, b), ms in zip(cases, theirs, strict=True) for r in pair(a, b, ms)]
+        run = run_of(*(case for both in cases for case in both), rounds=6)
+        return markdown.render(report(found, run, None))
+
+    def pair(a: Case, b: Case, ms: float) -> list[Record]:
+        return [*rounds_of(a, *[2.0] * 6), *rounds_of(b, *[ms] * 6)]
+
+    assert "Fastest throughout: torch eager." in said(3.0, 3.0, 3.0)
+    mixed = said(3.0, 1.0, 3.0)
+    assert "Fastest with recipe plain and with recipe clip: torch eager." in mixed
+    assert "Fastest with recipe l2: jax compiled." in mixed and mixed.count("Fastest") == 2
+
+
 def test_markdown_names_one_base_of_two_equal_rows() -> None:
     run = run_of(CASE, JAX, rounds=2)
     text = markdown.render(report([*rounds_of(CASE, 2.0, 2.0), *rounds_of(JAX, 2.0, 2.0)], run, None))

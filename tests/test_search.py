@@ -23,7 +23,7 @@ from bench.patience import Patience
 from bench.process import WorkerFailed
 from bench.records import PILOT_ROUND, Failure, Pilot, Record, Sample, latest
 from bench.reports import html, searches, whole
-from bench.reports.markdown import SOUND
+from bench.reports.winners import SOUND
 from bench.run import Run
 from bench.runner import Runner, recorded
 from bench.suite import Planned
@@ -472,7 +472,10 @@ def test_a_best_batch_at_the_end_of_what_was_tried_may_have_a_better_above_it() 
 
 def test_too_few_rounds_tell_no_batches_apart() -> None:
     found = [*measured(16, 16.0), *measured(32, 16.0), oom(at(64))]
-    assert "batch 32 is not told apart from 16" in told(*found, rounds=1)
+    said = told(*found, rounds=1)
+    assert "mlp, train, torch eager: 1 rounds are too few for an interval, so that no batch is proved the best" in said
+    assert "not told apart" not in said
+    assert "too few" not in told(*measured(16, 16.0), oom(at(32)), sizes=(16, 32), rounds=1), "beside no other batch"
 
 
 def test_a_batch_that_failed_in_rounds_is_not_the_best() -> None:

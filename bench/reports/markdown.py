@@ -1,6 +1,6 @@
 """`table.md`: a table per workload, phase and measure, fastest first, legible in a terminal and in a pull request."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from html import escape
 from math import isfinite
@@ -12,12 +12,11 @@ from bench.case import Case
 from bench.patience import BUSY
 from bench.reports import joules
 from bench.reports.names import SAID, USUAL, VARIED, called, called_together
+from bench.reports.winners import winners
 from bench.stats import samples_for
-from bench.table import Report, Row, rival
+from bench.table import Report, Row
 
 Format = Callable[[Row], str]
-# Drift moves a median by some hundredths, which the interval over processes has seen; a failed check may mean anything.
-SOUND = ("ok", "unsteady", "skipped")
 
 
 def render(report: Report) -> str:
@@ -196,35 +195,6 @@ def caption(report: Report, rows: list[Row]) -> str:
 def _data(report: Report, case: Case) -> str:
     own = case.workload == OWN
     return "{} images" if own or report.run.workload(case.workload).takes_28x28() else "{} samples"
-
-
-def winners(rows: list[Row]) -> Iterable[str]:
-    """Per batch, precision, data and device: who is fastest, if the interval against every rival excludes 1."""
-    settled: list[Row] = []
-    for base in (row for row in rows if row.relative == 1.0 and row.relative_low is None):
-        if any(rival(base.case) == rival(other.case) for other in settled):
-            continue  # two rows of exactly the same time
-        settled.append(base)
-        rivals = [r for r in rows if r.relative is not None and r is not base and rival(r.case) == rival(base.case)]
-        at = f" at batch {base.case.batch}" if len({r.case.batch for r in rows}) > 1 else ""
-        at += f" with input {base.case.input}" if len({r.case.input for r in rows}) > 1 else ""
-        if not rivals:
-            continue
-        if doubtful := [f"{called(r, rows)} is {r.status}" for r in (base, *rivals) if r.status not in SOUND]:
-            yield f"No row is called fastest{at}: {', '.join(doubtful)}."
-            continue
-        if noisy := [called(r, rows) for r in (base, *rivals) if r.disturbed]:
-            beside = ", ".join(noisy)
-            yield f"No row is called fastest{at}: {beside} had a busy neighbour, which slows some more than others."
-            continue
-        close = [r for r in rivals if r.relative_low is None or r.relative_low <= 1]
-        if not close:
-            yield f"Fastest{at}: {called(base, rows)}" + (" (unsteady)." if base.status == "unsteady" else ".")
-        elif any(r.relative_low is None for r in close):
-            yield f"Too few rounds to say which is fastest{at}."
-        else:
-            names = ", ".join(called(r, rows) for r in close)
-            yield f"No row is proved fastest{at}: {called(base, rows)} and {names} are too close."
 
 
 def columns_of(report: Report, rows: list[Row]) -> list[tuple[str, Format]]:

@@ -10,8 +10,9 @@ from tabulate import tabulate
 from bench.prices import cost, pareto
 from bench.prices.book import Price
 from bench.reports import groups
-from bench.reports.markdown import SOUND, digits, interval, machine_line, money, money_lines, plain
+from bench.reports.markdown import digits, interval, machine_line, money, money_lines, plain
 from bench.reports.names import called
+from bench.reports.winners import SOUND
 from bench.table import Report, Row
 
 HEAD = (

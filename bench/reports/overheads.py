@@ -12,6 +12,7 @@ from bench.reports.names import VARIED
 from bench.table import Report
 
 LEFT = 6
+NOISE = 0.03  # by which two passes over the same step may differ
 
 
 class Kind(Struct, frozen=True):
@@ -46,7 +47,8 @@ class Kind(Struct, frozen=True):
         which = {self.ours: one.row.status, self.base: one.base.status}
         status = ", ".join(f"{name} {word}" for name, word in which.items() if word != "ok") or "ok"
         share = one.row.input_share
-        waits = ["-" if share is None else f"{max(0.0, share):.0%}"] if self.share else []
+        # Below 0 its batches on the device came out slower than those of the loader: that pass says nothing.
+        waits = ["-" if share is None or share < -NOISE else f"{max(0.0, share):.0%}"] if self.share else []
         others = [str(getattr(case, axis)) for axis in varied]
         return [*(where[axis] for axis in self.axes), *others, *times, f"{one.ratio:.2f}{ends}", extra, *waits, status]
 
@@ -58,8 +60,9 @@ KERAS = Kind(
     "engine",
     ("workload", "phase", "batch", "engine", "mode", "layout"),
     "Keras as its users run it: `train_on_batch`, which brings the loss to the host in every step, and "
-    "`predict_on_batch`, which brings the logits. Its SGD is the stock one, but in some recipes; "
-    "its Adam adds epsilon elsewhere than the algorithm that all others run, and is subclassed to do the same.",
+    "`predict_on_batch`, which brings the logits. Its SGD is the stock one, but in some recipes; its Adam, which adds "
+    "epsilon elsewhere than the algorithm that all others run, is subclassed to do the same, and so is its BatchNorm, "
+    "which feeds the running variance the batch's biased one.",
 )
 RECIPES = Kind(
     "What recipes cost",
@@ -78,7 +81,8 @@ INPUTS = Kind(
     ("workload", "phase", "backend", "mode", "layout", "batch"),
     "The same step fed by the framework's own loader from the host's memory, beside batches that lie on the device. "
     "`waits`: the share of the step that it does not take on batches that are there, seen in a pass of its own in one "
-    "process. The loaders are set up alike as far as they go: one process, at most one thread beside the step.",
+    "process; a dash where the loader's batches came out faster there. The loaders are set up alike as far as they go: "
+    "one process, at most one thread beside the step.",
     share=True,
 )
 KINDS = (KERAS, RECIPES, INPUTS)

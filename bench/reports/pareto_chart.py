@@ -6,8 +6,9 @@ import altair as alt
 
 from bench.reports import groups, money
 from bench.reports.groups import Group
-from bench.reports.markdown import SOUND, digits
+from bench.reports.markdown import digits
 from bench.reports.marks import Panel, Sheets, Values, axis, colour, identity, panel, shape
+from bench.reports.winners import SOUND
 from bench.table import Report
 
 

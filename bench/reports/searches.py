@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from bench.reports.markdown import SOUND, digits, plain
+from bench.reports.markdown import digits, plain
 from bench.reports.names import called
+from bench.reports.winners import SOUND
 from bench.search import BEST, LONGEST_STEP, Search
 from bench.table import Report, Row
 
@@ -43,8 +44,11 @@ def remarks(report: Report, search: Search) -> Iterable[str]:
     of = f"{search.cases[0].workload}, {search.cases[0].phase}, {name(report, search)}"
     best, rows = best_of(report, search), timed(report, search)
     if best is not None:
-        close = [str(row.case.batch) for row in rows if row is not best and row.status in SOUND and overlap(row, best)]
-        if close:
+        others = [row for row in rows if row is not best and row.status in SOUND]
+        if others and (bare := [row for row in (best, *others) if interval(row) is None]):
+            fewest = min(row.rounds for row in bare)
+            yield f"{of}: {fewest} rounds are too few for an interval, so that no batch is proved the best."
+        elif close := [str(row.case.batch) for row in others if overlap(row, best)]:
             yield f"{of}: batch {best.case.batch} is not told apart from {', '.join(close)}."
         if best.case.batch == search.measured[-1] and not search.oom:
             yield f"{of}: the best batch is the largest that was measured; a larger one might be faster."
@@ -80,9 +84,10 @@ def ends(row: Row) -> str:
 
 
 def overlap(row: Row, best: Row) -> bool:
-    """Whether their intervals do, or one has none, so that nothing tells them apart."""
+    """Whether their intervals do, which both have."""
     ours, theirs = interval(row), interval(best)
-    return ours is None or theirs is None or ours[1] >= theirs[0]
+    assert ours and theirs
+    return ours[1] >= theirs[0]
 
 
 def name(report: Report, search: Search) -> str:

@@ -19,6 +19,7 @@ from bench.reports import overheads as over
 from bench.reports import searches as sought
 from bench.reports.markdown import digits
 from bench.reports.names import called
+from bench.reports.winners import winners
 from bench.table import Report, Row
 
 A_SECOND = Price(instance="1 USD a second", usd_per_hour=Decimal(3600))
@@ -77,7 +78,7 @@ def text(escaped: str) -> str:
 def verdicts(reports: Sequence[Report]) -> list[Verdict]:
     found = []
     for group in groups.rivals(reports):
-        for said in markdown.winners(list(group.rows)):
+        for said in winners(list(group.rows)):
             best = next(row for row in group.rows if row.relative == 1.0)
             time = f"{digits(best.step_ms)}{markdown.interval(best.step_ms_low, best.step_ms_high)} ms a step"
             named = called(best, list(group.rows)) if said.startswith("Fastest") else ""
