@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT))
 from bench import backends, clock, machine, stats, workloads  # noqa: E402
 from bench.program import Settings  # noqa: E402
 
-FRAMEWORKS = list(backends.NATIVE)  # of which there is a loop by hand
+KERAS = [name for name, row in backends.REGISTRY.items() if row.engine]
+FRAMEWORKS = [*backends.NATIVE, *KERAS]  # of which there is a loop by hand
 Side = tuple[clock.Step, Iterator[Any], clock.Fence]
 
 
@@ -64,6 +65,8 @@ def main() -> None:
     layout = row.layouts[0] if workload.has_layout() else "flat"
     if reason := row.why_not(mode=mode, layout=layout, device="cpu"):
         parser.error(reason)
+    if row.engine and told.model == "resnet50":
+        parser.error("there is no ResNet-50 by hand in Keras: its stock BatchNormalization does other work")
     settings = Settings(mode, "fp32", layout, "cpu", told.threads)
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     backend = row.module()
@@ -79,9 +82,7 @@ def main() -> None:
     parts = [slice(i, i + told.batch) for i in range(0, len(x), told.batch)]
     feed = cycle([program.put(x[part], y[part]) for part in parts])
     sys.path.insert(0, str(Path(__file__).parent))
-    train, infer, idiom_feed, idiom_fence = import_module(f"{told.framework}_loop").make(
-        told.model, mode, told.batch, x, y
-    )
+    train, infer, idiom_feed, idiom_fence = import_module(f"{row.folder}_loop").make(told.model, mode, told.batch, x, y)
     pairs = {"train": (program.train, train), "infer": (program.infer, infer)}
 
     found: dict[str, Any] = {"framework": told.framework, "model": told.model, "mode": mode, "batch": told.batch}

@@ -26,8 +26,8 @@ Result = dict[str, Any]
 Combination = tuple[str, str, str]  # framework, mode, model
 
 
-def installed(models: Sequence[str] = MODELS) -> list[Combination]:
-    rows = [row for row in backends.NATIVE.values() if not row.missing()]
+def installed(models: Sequence[str] = MODELS, names: Sequence[str] = tuple(backends.NATIVE)) -> list[Combination]:
+    rows = [row for row in map(backends.get, names) if not row.missing()]
     return [(row.name, mode, model) for row in rows for mode in row.modes for model in models]
 
 
@@ -101,12 +101,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no comparison begins after so many")
     parser.add_argument("--model", action="append", help="in place of the small ones: resnet50, gpt")
     parser.add_argument("--mode", action="append", help="only these")
+    parser.add_argument("--framework", action="append", help="in place of the native ones: keras-jax, say")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--feed", type=int, default=32, help="batches that the steps cycle over")
     told = parser.parse_args()
 
     begun, wanted = monotonic(), origin() | {"batch": told.batch, "feed": told.feed}
-    combinations = [c for c in installed(told.model or MODELS) if not told.mode or c[1] in told.mode]
+    combinations = [
+        c
+        for c in installed(told.model or MODELS, told.framework or [*backends.NATIVE])
+        if not told.mode or c[1] in told.mode
+    ]
     options = ["--batch", str(told.batch), "--feed", str(told.feed)]
     told.out.mkdir(parents=True, exist_ok=True)
     path = told.out / "results.jsonl"

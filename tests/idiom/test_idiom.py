@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import compare
 import pytest
 from conftest import python, unless
-from every import rows, table, there
+from every import installed, rows, table, there
 
 from bench import backends, workloads
 
@@ -17,11 +18,12 @@ WANTED = {"commit": "abc1234", "sources": "0123456789ab", "cpu": "Abacus 3", "co
 
 
 def each_mode() -> pytest.MarkDecorator:
+    quick = (("torch", "eager"), ("keras-jax", "compiled"))
     return pytest.mark.parametrize(
         ("backend", "mode"),
         [
-            pytest.param(name, mode, marks=[pytest.mark.needs(name), *unless((name, mode) == ("torch", "eager"))])
-            for name in backends.NATIVE
+            pytest.param(name, mode, marks=[pytest.mark.needs(name), *unless((name, mode) in quick)])
+            for name in compare.FRAMEWORKS
             for mode in backends.get(name).modes
         ],
     )
@@ -55,7 +57,7 @@ def test_a_loop_refuses_a_mode_that_it_lacks(backend: str) -> None:
 
 @each_mode()
 def test_the_comparison_runs(backend: str, mode: str, tmp_path: Path) -> None:
-    if (backend, mode) == ("torch", "compiled") and shutil.which("g++") is None:
+    if backend.endswith("torch") and mode == "compiled" and shutil.which("g++") is None:
         pytest.skip("torch.compile wants a C++ compiler")
     quick = ("--bursts", 6, "--milliseconds", 0.1, "--batch", 2, "--threads", 1)
     done = python(FOLDER / "compare.py", backend, "cnn", "--mode", mode, *quick, folder=tmp_path)
@@ -95,6 +97,27 @@ def test_the_comparison_of_a_large_model_runs(backend: str, model: str, tmp_path
     done = python(FOLDER / "compare.py", backend, model, *quick, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert all(1 < loss < 20 for loss in json.loads(done.stdout)["idiom_losses"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", [pytest.param(n, marks=pytest.mark.needs(n)) for n in compare.KERAS])
+def test_keras_s_gpt_by_hand_has_as_many_parameters_as_keras_s_attention_makes_of_ours(backend: str) -> None:
+    """Its attention makes queries, keys and values by three products, of as many weights as our one."""
+    count = "import keras_loop as l; print(l.gpt().count_params(), l.cnn().count_params(), l.mlp().count_params())"
+    done = python("-c", count, PYTHONPATH=str(FOLDER), KERAS_BACKEND=backends.get(backend).engine)
+    wanted = [workloads.get(name).parameter_count() for name in ("gpt", "cnn", "mlp")]
+    assert done.stdout.split() == list(map(str, wanted)), done.stderr[-2000:]
+
+
+def test_keras_has_no_resnet_by_hand() -> None:
+    done = python(FOLDER / "compare.py", "keras-jax", "resnet50")
+    assert done.returncode == 2 and "no ResNet-50 by hand in Keras" in done.stderr
+
+
+def test_every_takes_the_native_frameworks_unless_told_others() -> None:
+    here = {framework for framework, _, _ in installed()}
+    assert here <= set(backends.NATIVE)
+    assert {framework for framework, _, _ in installed(names=compare.KERAS)} <= set(compare.KERAS)
 
 
 @pytest.mark.parametrize("framework", backends.NATIVE)

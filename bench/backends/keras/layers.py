@@ -28,6 +28,7 @@ from bench.layers import (
     Embedding,
     Flatten,
     GlobalAveragePool,
+    Layer,
     LayerNorm,
     MaxPool,
     PositionalEmbedding,
@@ -39,27 +40,29 @@ from bench.program import Settings
 from bench.workload import Placed
 
 
-def layers(place: Placed, settings: Settings, engine: str) -> list[Any]:
-    """What a word becomes, one layer behind the other; the last holds its parameters.
+def layers(place: Placed, settings: Settings, engine: str, activation: Layer | None = None) -> list[Any]:
+    """What a word becomes, one layer behind the other; the last holds its parameters, and takes the activation.
 
     Keras keeps kernels as we do, and its Flatten reads channels last in both layouts: nothing is turned.
     """
     enters = place.enters
     image = len(enters) == 3
     first = settings.layout == "nchw"
+    then = {"activation": _activation(activation, engine, settings.precision)}
     order = {"data_format": "channels_first" if first else "channels_last"}
     channels = 1 if first and image else -1
     match place.layer:
         case Dense(units, bias):
-            return [keras.layers.Dense(units, use_bias=bias)]
+            return [keras.layers.Dense(units, use_bias=bias, **then)]
         case Conv2D(filters, kernel, stride, padding, bias):
             same = _same(kernel, stride, padding)
             zeros = [keras.layers.ZeroPadding2D(padding, **order)] if padding and not same else []
-            return [*zeros, keras.layers.Conv2D(filters, kernel, stride, _word(same), **order, use_bias=bias)]
+            told = then | order | {"use_bias": bias}
+            return [*zeros, keras.layers.Conv2D(filters, kernel, stride, _word(same), **told)]
         case Conv1D(filters, kernel, stride, padding, bias):
             same = _same(kernel, stride, padding)
             zeros = [keras.layers.ZeroPadding1D(padding)] if padding and not same else []
-            return [*zeros, keras.layers.Conv1D(filters, kernel, stride, _word(same), use_bias=bias)]
+            return [*zeros, keras.layers.Conv1D(filters, kernel, stride, _word(same), use_bias=bias, **then)]
         case MaxPool(size, stride, padding):
             edges = [InfinitePadding2D(padding, **order)] if padding else []
             return [*edges, keras.layers.MaxPooling2D(size, stride, "valid", **order)]
@@ -69,10 +72,8 @@ def layers(place: Placed, settings: Settings, engine: str) -> list[Any]:
             return [keras.layers.GlobalAveragePooling2D(**order) if image else keras.layers.GlobalAveragePooling1D()]
         case Flatten():
             return [keras.layers.Flatten(**order)]
-        case ReLU():
-            return [keras.layers.ReLU()]
-        case GELU(tanh):
-            return [keras.layers.Activation(_gelu(tanh, engine, settings.precision))]
+        case ReLU() | GELU():
+            return [keras.layers.Activation(_activation(place.layer, engine, settings.precision))]
         case Dropout(rate):
             # In 31 bits, and far from every other layer's: on PyTorch Keras adds the number of the step to it.
             seed = zlib.crc32(f"{settings.seed}/{place.path}".encode()) >> 1
@@ -114,10 +115,12 @@ def _word(same: bool) -> str:
     return "same" if same else "valid"
 
 
-def _gelu(tanh: bool, engine: str, precision: str) -> Any:
+def _activation(word: Layer | None, engine: str, precision: str) -> Any:
+    if not isinstance(word, GELU):
+        return "relu" if word else None
     if engine == "tensorflow" and precision == "fp64":
-        return tanh_gelu64 if tanh else gelu64
-    return partial(keras.activations.gelu, approximate=tanh)
+        return tanh_gelu64 if word.tanh else gelu64
+    return partial(keras.activations.gelu, approximate=word.tanh)
 
 
 def _cudnn(settings: Settings, engine: str) -> str | bool:

@@ -17,7 +17,7 @@ from bench.backends.keras.graph import graph
 from bench.backends.keras.objective import loss, penalise
 from bench.backends.keras.optimiser import optimiser
 from bench.backends.keras.parameters import load, read
-from bench.errors import Unsupported
+from bench.errors import BenchError, Unsupported
 from bench.placement import Array
 from bench.program import Settings
 from bench.workload import Workload
@@ -49,10 +49,19 @@ class KerasProgram:
             run_eagerly=settings.mode == "eager" and room.engine == "tensorflow",
             jit_compile=settings.mode == "compiled",
         )
+        self._check_mode()
         self.model.optimizer.build(self.model.trainable_variables)
         self._losses: deque[float] = deque(maxlen=32)
         self._compiled = room.compilations()
         room.own.reset_peak(settings)
+
+    def _check_mode(self) -> None:
+        """Keras only warns where it does not compile what it was told to; `BenchError`, lest a row says otherwise."""
+        model, mode = self.model, self.settings.mode
+        if model.jit_compile != (mode == "compiled"):
+            raise BenchError(f"mode {mode} was asked for, Keras took jit_compile={model.jit_compile} for this model")
+        if self.room.engine == "tensorflow" and model.run_eagerly != (mode == "eager"):
+            raise BenchError(f"mode {mode} was asked for, Keras took run_eagerly={model.run_eagerly}")
 
     def _counting(self) -> Any:
         """keras.Model, which counts how often its steps are run as Python: each trace of them, in graph modes."""
