@@ -401,7 +401,7 @@ def test_a_pilot_that_is_asked_weighs_before_anything_else_is_compiled(monkeypat
 
     monkeypatch.setattr(energy, "measure", measure)
     fake = Fake()
-    monkeypatch.setattr("test_trial.Fake", lambda: fake)
+    monkeypatch.setattr("test_trial.Fake", lambda **_: fake)
     found, _ = inspected(monkeypatch, dispatch=0.0095, step=0.01, question=Inspect(7, 3.0))
     assert found.energy == Energy(5.0, 10, 2.0, 20)
     assert asked == [("cpu", {"calls": 7, "steps": 1, "limit": 3.0})]
