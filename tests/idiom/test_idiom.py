@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import compare
+import every
 import pytest
 from conftest import python, unless
 from every import installed, rows, table, there
@@ -161,6 +162,26 @@ def test_the_tables_head_says_where_and_of_what() -> None:
     assert "Abacus 3, cores 4; commit abc1234; torch 9.9, jax 8.8" in text
     assert "60 or 90 pairs" in text
     assert len([line for line in text.splitlines() if line.startswith("| ")]) == 1 + 2
+
+
+def test_the_table_has_what_earlier_calls_measured_of_other_frameworks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(combination: every.Combination, bursts: int, options: object) -> dict[str, Any]:
+        named = dict(zip(("framework", "mode", "model"), combination, strict=True))
+        versions = backends.get(combination[0]).versions()
+        found = result(1, 1, None, bursts=bursts, feed=32, versions=versions, **named)
+        return {key: value for key, value in found.items() if key not in WANTED}
+
+    monkeypatch.setattr(every, "installed", lambda models, names: [(name, "compiled", "mlp") for name in names])
+    monkeypatch.setattr(every, "compare", made)
+    for framework in ("jax", "torch"):
+        monkeypatch.setattr("sys.argv", ["every.py", "--bursts", "6", "--out", str(tmp_path), "--framework", framework])
+        with pytest.raises(SystemExit) as ended:
+            every.main()
+        assert ended.value.code is None
+    text = (tmp_path / "table.md").read_text()
+    assert "| jax " in text and "| torch " in text
 
 
 def test_only_what_was_measured_here_of_this_code_counts_as_there() -> None:
