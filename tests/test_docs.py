@@ -361,9 +361,16 @@ def test_readme_shows_the_committed_run_as_it_is_reported_now() -> None:
     assert shown == body, "README's table is stale: put the report of results/reference/quick-2core there"
 
 
-@pytest.mark.parametrize(("name", "format"), [("table.md", "markdown"), ("table.csv", "csv"), ("report.html", "html")])
-def test_committed_tables_are_what_their_records_give(name: str, format: str) -> None:
-    folder = ROOT / "results/reference/quick-2core"
+COMMITTED = [("quick", "report.html", "html")] + [
+    (of, name, format)
+    for of in ("quick", "keras", "models", "recipes", "input", "search")
+    for name, format in (("table.md", "markdown"), ("table.csv", "csv"))
+]
+
+
+@pytest.mark.parametrize(("of", "name", "format"), COMMITTED)
+def test_committed_tables_are_what_their_records_give(of: str, name: str, format: str) -> None:
+    folder = ROOT / "results/reference" / f"{of}-2core"
     assert (folder / name).read_text() == reporting.text([folder], format, Asked())
 
 

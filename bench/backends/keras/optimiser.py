@@ -105,8 +105,12 @@ def by_recipe(kind: type[Any]) -> type[Any]:
 
 
 def _constant(number: float) -> Any:
-    """TensorFlow rounds a Python number to fp32 on its way into an fp64 model; torch.compile takes no NumPy number."""
-    return np.float64(number) if keras.backend.backend() == "tensorflow" else number
+    """TensorFlow rounds a Python number to fp32 on its way into an fp64 model; torch.compile takes no NumPy number.
+
+    In an fp32 model a NumPy number would make all of an Adam's arithmetic fp64.
+    """
+    wide = keras.backend.backend() == "tensorflow" and keras.config.floatx() == "float64"
+    return np.float64(number) if wide else number
 
 
 def optimiser(declared: Optimiser, recipe: Recipe) -> Any:
